@@ -1,0 +1,71 @@
+"""The entry point: picks a command, prints errors, chooses the exit status.
+
+Commands live in `appliance.commands`, one module each with ``main(argv) -> int``; only the chosen
+one is imported, so that a health check does not pay for torch.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from appliance import __version__
+from appliance.errors import ApplianceError, UsageError
+
+COMMANDS: dict[str, str] = {
+    "fetch": "fetch and verify models and recordings of models/manifest.yaml",
+    "bake": "make the encoder/decoder pair of a model from what was fetched",
+    "image": "build, save or inspect a container image",
+    "demo": "run an image with networking off and stream a recording through it",
+    "serve": "turn live speech into text over a WebSocket",
+    "transcribe": "stream an audio file through a running server and print the text",
+    "health": "ask a running server whether it is alive, or ready",
+    "selftest": "load a pair, transcribe a known recording and compare",
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        "usage: wlk-appliance COMMAND [OPTIONS]\n\n"
+        f"commands:\n{rows}\n\n"
+        "wlk-appliance COMMAND --help shows a command's options; --version prints the version."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except ApplianceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our stdout went away (for example `| head`); keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        print(f"wlk-appliance {__version__}")
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        raise UsageError(
+            f"unknown command: {name!r}",
+            f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(COMMANDS)}",
+        )
+    module = importlib.import_module(f"appliance.commands.{name}")
+    status: int = module.main(words[1:])
+    return status
