@@ -100,9 +100,9 @@ class TextDecoder(nn.Module):
         self.positional_embedding = nn.Parameter(torch.empty(dimensions.n_text_ctx, state))
         self.blocks = nn.ModuleList(_Block(state, heads) for _ in range(dimensions.n_text_layer))
         self.ln = nn.LayerNorm(state)
-        self._wanted: list[list[int]] = [[] for _ in range(dimensions.n_text_layer)]
+        self.wanted_heads: list[list[int]] = [[] for _ in range(dimensions.n_text_layer)]
         for layer, head in sorted(alignment_heads):
-            self._wanted[layer].append(head)
+            self.wanted_heads[layer].append(head)
 
     @torch.inference_mode()
     def start(self, encoder_states: Tensor) -> DecoderCache:
@@ -137,7 +137,7 @@ class TextDecoder(nn.Module):
         for index, block in enumerate(self.blocks):
             assert isinstance(block, _Block)
             x, cache.own[index] = block.attend_own(x, cache.own[index])
-            x, weights = block.attend_cross(x, *cache.cross[index], self._wanted[index])
+            x, weights = block.attend_cross(x, *cache.cross[index], self.wanted_heads[index])
             if weights is not None:
                 attention.append(weights)
             x = x + block.mlp(block.mlp_ln(x))

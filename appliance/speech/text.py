@@ -1,0 +1,86 @@
+"""Tokens and words: the special tokens of a model, and how decoded tokens split into words."""
+
+import string
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+from faster_whisper.tokenizer import Tokenizer
+
+from appliance.errors import ApplianceError
+from appliance.pair.dimensions import Dimensions
+
+# Marks that belong to the word before them, beyond ASCII punctuation.
+_CLOSING = string.punctuation + "。，、！？：；」』）》”’…"
+
+
+class TextCodec:
+    """The tokenizer of a pair with the prompts Whisper expects; read-only after loading."""
+
+    def __init__(self, tokenizer_file: Path, dimensions: Dimensions) -> None:
+        """Load ``tokenizer.json`` from a local path.
+
+        Raises:
+            ApplianceError: the file is missing or does not belong to a model of these dimensions.
+        """
+        if not tokenizer_file.is_file():
+            raise ApplianceError(
+                f"no tokenizer at {tokenizer_file}",
+                "copy tokenizer.json of the model into its encoder folder, or bake the pair",
+                code="missing_model",
+            )
+        self._raw = tokenizers.Tokenizer.from_file(str(tokenizer_file))
+        if self._raw.get_vocab_size() != dimensions.n_vocab:
+            raise ApplianceError(
+                f"{tokenizer_file} has {self._raw.get_vocab_size()} tokens, the model {dimensions.n_vocab}",
+                "use the tokenizer.json that belongs to the model",
+                code="mismatched_pair",
+            )
+        self._is_multilingual = dimensions.is_multilingual
+        base = self._tokenizer("en")
+        self.sot, self.sot_prev, self.eot = base.sot, base.sot_prev, base.eot
+        self.no_speech, self.no_timestamps = base.no_speech, base.no_timestamps
+        self.blank = (*base.encode(" "), base.eot)
+        """What may not come first: a space, or the end."""
+        self.language_tokens = self._find_languages(base)
+        self.suppressed = self._find_suppressed(base, dimensions.n_vocab)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages the model knows, "en" alone for an English-only one."""
+        return tuple(self.language_tokens) or ("en",)
+
+    def after_sot(self, language: str) -> list[int]:
+        """The forced tokens between start-of-transcript and the text."""
+        tokenizer = self._tokenizer(language)
+        return [*tokenizer.sot_sequence[1:], tokenizer.no_timestamps]
+
+    def words(self, ids: Sequence[int], language: str) -> list[tuple[str, list[int]]]:
+        """Split tokens into words with their tokens: leading spaces kept, marks joined to the word before.
+
+        Tokens of an incomplete UTF-8 sequence at the end are left out.
+        """
+        texts, groups = self._tokenizer(language).split_to_word_tokens(list(ids))
+        words: list[tuple[str, list[int]]] = []
+        for text, group in zip(texts, groups, strict=True):
+            stripped = text.strip()
+            joins = bool(stripped) and all(mark in _CLOSING for mark in stripped) and not text.startswith(" ")
+            if words and (joins or not stripped):
+                words[-1] = (words[-1][0] + text, words[-1][1] + group)
+            else:
+                words.append((text, group))
+        return words
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        return Tokenizer(self._raw, self._is_multilingual, task="transcribe", language=language)
+
+    def _find_languages(self, base: Tokenizer) -> dict[str, int]:
+        if not self._is_multilingual:
+            return {}
+        first, last = base.sot + 1, base.translate
+        return {self._raw.id_to_token(token)[2:-2]: token for token in range(first, last)}
+
+    @staticmethod
+    def _find_suppressed(base: Tokenizer, n_vocab: int) -> tuple[int, ...]:
+        """Sound descriptions, and everything above end-of-text: special tokens and timestamps."""
+        return tuple(sorted({*base.non_speech_tokens, *range(base.eot + 1, n_vocab)}))
