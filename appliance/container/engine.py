@@ -1,0 +1,244 @@
+"""Finds the container engine that works on this host, starts its daemon or installs it where that is possible."""
+
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import IO, Literal
+
+from appliance.errors import ApplianceError
+from appliance.run import run
+
+log = logging.getLogger(__name__)
+
+ENGINE_VARIABLE = "WLK_ENGINE"
+"""Names the one engine program to use, and turns the search off."""
+
+_PROBE_TIMEOUT_S = 15.0
+_DAEMON_START_S = 60.0
+_DAEMON_POLL_S = 0.5
+_FIRST_CLIENT_WITHOUT_BUILTIN_BUILDKIT = 23
+_SYSTEM_DOCKER = Path("/usr/bin/docker")
+_DAEMON_PACKAGE = "docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A container engine that answered, and builds with BuildKit's (or buildah's) ``RUN --mount``."""
+
+    kind: Literal["docker", "podman"]
+    program: Path
+    version: str
+
+    def run(
+        self,
+        words: Sequence[str | Path],
+        *,
+        check: bool = True,
+        capture: bool = False,
+        stdin: IO[bytes] | None = None,
+        timeout_s: float | None = None,
+        hint: str = "",
+    ) -> CompletedProcess[str]:
+        """Run one engine command; raises as `appliance.run.run` does."""
+        return run(
+            [self.program, *words],
+            check=check,
+            capture=capture,
+            stdin=stdin,
+            env=_environment(),
+            timeout_s=timeout_s,
+            hint=hint,
+        )
+
+    def output(self, words: Sequence[str | Path], *, timeout_s: float | None = None, hint: str = "") -> str:
+        """What an engine command printed on stdout, stripped."""
+        return self.run(words, capture=True, timeout_s=timeout_s, hint=hint).stdout.strip()
+
+    def image_id(self, name: str) -> str | None:
+        """Identifier (``sha256:...``) of a local image, None when it isn't there."""
+        done = self.run(["image", "inspect", "--format", "{{.Id}}", name], check=False, capture=True)
+        if done.returncode != 0:
+            return None
+        found = done.stdout.strip()
+        return found if found.startswith("sha256:") else f"sha256:{found}"
+
+
+def ensure_engine(log_dir: Path) -> Engine:
+    """The engine that works; starts a stopped Docker daemon, or installs Docker, where root may do so.
+
+    Args:
+        log_dir: where the log of a daemon started here goes (``dockerd.log``).
+
+    Raises:
+        ApplianceError: none works and none could be made to; the hint is what to type.
+    """
+    found, problems = find_engine()
+    if found is not None:
+        return found
+    if ENGINE_VARIABLE in os.environ:
+        raise ApplianceError(
+            f"{ENGINE_VARIABLE}={os.environ[ENGINE_VARIABLE]} does not work: {'; '.join(problems) or 'not found'}",
+            f"start it, or unset {ENGINE_VARIABLE} to let the engine be chosen",
+        )
+    if os.geteuid() != 0:
+        raise _needs_root(problems)
+    if _daemon_program() is None:
+        _install(problems)
+        found, problems = find_engine()  # its package may have started the daemon already
+        if found is not None:
+            return found
+    _start_daemon(log_dir)
+    found, problems = find_engine()
+    if found is None:
+        raise ApplianceError(
+            f"Docker was started and still does not work: {'; '.join(problems)}",
+            f"read {log_dir / 'dockerd.log'}, or `journalctl -u docker` where systemd runs",
+        )
+    return found
+
+
+def find_engine() -> tuple[Engine | None, list[str]]:
+    """The first engine that works, and why each one before it doesn't."""
+    problems: list[str] = []
+    for kind, program in _candidates():
+        found = _try_docker(program) if kind == "docker" else _try_podman(program)
+        if isinstance(found, Engine):
+            log.info("container engine: %s %s (%s)", found.kind, found.version, found.program)
+            return found, problems
+        problems.append(found)
+        log.debug("not usable: %s", found)
+    return None, problems
+
+
+def _candidates() -> Iterator[tuple[Literal["docker", "podman"], Path]]:
+    chosen = os.environ.get(ENGINE_VARIABLE)
+    if chosen:
+        program = shutil.which(chosen)
+        if program is not None:
+            yield ("podman" if "podman" in Path(program).name else "docker"), Path(program)
+        return
+    folders = [Path(part) for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
+    dockers = [folder / "docker" for folder in folders] + [_SYSTEM_DOCKER]
+    seen: set[Path] = set()
+    for program in dockers:
+        if os.access(program, os.X_OK) and program.is_file() and program.resolve() not in seen:
+            seen.add(program.resolve())
+            yield "docker", program
+    podman = shutil.which("podman")
+    if podman is not None:
+        yield "podman", Path(podman)
+
+
+def _try_docker(program: Path) -> Engine | str:
+    done = run(
+        [program, "version", "--format", "{{.Client.Version}} {{.Server.Version}}"],
+        check=False,
+        capture=True,
+        env=_environment(),
+        timeout_s=_PROBE_TIMEOUT_S,
+    )
+    words = done.stdout.split()
+    if done.returncode != 0 or len(words) != 2:
+        return f"{program}: {_last_line(done.stderr) or 'its daemon does not answer'}"
+    client, server = words
+    if int(client.split(".")[0]) >= _FIRST_CLIENT_WITHOUT_BUILTIN_BUILDKIT:
+        # From this version on, the client hands BuildKit builds to a plugin, which some hosts lack.
+        plugin = run([program, "buildx", "version"], check=False, capture=True, timeout_s=_PROBE_TIMEOUT_S)
+        if plugin.returncode != 0:
+            return f"{program}: client {client} has no buildx plugin, so it can't build"
+    return Engine("docker", program, server)
+
+
+def _try_podman(program: Path) -> Engine | str:
+    done = run(
+        [program, "info", "--format", "{{.Version.Version}}"], check=False, capture=True, timeout_s=_PROBE_TIMEOUT_S
+    )
+    if done.returncode != 0:
+        return f"{program}: {_last_line(done.stderr) or 'does not answer'}"
+    return Engine("podman", program, done.stdout.strip())
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _daemon_program() -> Path | None:
+    found = shutil.which("dockerd", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
+    return None if found is None else Path(found)
+
+
+def _systemd_runs() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def _start_daemon(log_dir: Path) -> None:
+    program = _daemon_program()
+    if program is None:
+        raise ApplianceError(
+            "a docker client is installed, but no Docker daemon", f"apt-get install --yes {_DAEMON_PACKAGE}"
+        )
+    if _systemd_runs():
+        log.warning("the Docker daemon is not running: starting it (systemctl start docker)")
+        run(["systemctl", "start", "docker"], hint="journalctl -u docker says why")
+    else:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        log_file = (log_dir / "dockerd.log").resolve()
+        log.warning("the Docker daemon is not running: starting %s, log in %s", program, log_file)
+        run(
+            ["start-stop-daemon", "--start", "--background", "--output", log_file, "--exec", program],
+            hint=f"start the daemon by hand: {program} >{log_file} 2>&1 &",
+        )
+    give_up = time.monotonic() + _DAEMON_START_S
+    while time.monotonic() < give_up:
+        if any(isinstance(_try_docker(path), Engine) for kind, path in _candidates() if kind == "docker"):
+            return
+        time.sleep(_DAEMON_POLL_S)
+
+
+def _install(problems: list[str]) -> None:
+    if not Path("/etc/debian_version").is_file() or shutil.which("apt-get") is None:
+        raise ApplianceError(
+            f"no container engine works on this host ({platform.system()}){_because(problems)}",
+            "install Docker 20.10 or newer, start its daemon, and run this again",
+        )
+    log.warning("no container engine found%s: installing %s from Debian's packages", _because(problems), _DAEMON_PACKAGE)
+    install_packages([_DAEMON_PACKAGE], "to build and run container images")
+
+
+def install_packages(names: Sequence[str], purpose: str) -> None:
+    """Install Debian packages, as root.
+
+    Raises:
+        ApplianceError: not root, no apt-get, or the installation failed; the hint is the command to type.
+    """
+    command = f"apt-get update && apt-get install --yes --no-install-recommends {' '.join(names)}"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ApplianceError(f"{', '.join(names)} is needed {purpose}, and is not installed", f"as root: {command}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update"], ["install", "--yes", "--no-install-recommends", *names]):
+        run(["apt-get", "-qq", *words], capture=True, env=environment, hint=f"as root: {command}")
+
+
+def _needs_root(problems: list[str]) -> ApplianceError:
+    if any("permission denied" in problem for problem in problems):
+        hint = "run it with sudo, or: sudo usermod -aG docker $USER, then log in again"
+    elif _daemon_program() is not None:
+        hint = "sudo systemctl start docker"
+    else:
+        hint = f"sudo apt-get install --yes {_DAEMON_PACKAGE}, then sudo usermod -aG docker $USER and log in again"
+    return ApplianceError(f"no container engine works on this host{_because(problems)}", hint)
+
+
+def _because(problems: list[str]) -> str:
+    return f" ({'; '.join(problems)})" if problems else ""
