@@ -84,7 +84,9 @@ class Session:
     def finish(self) -> None:
         """No more audio will come; `advance` until `done`."""
         with self._lock:
-            self._finished = True
+            if not self._finished:
+                self._finished = True
+                self._inbox.append(np.zeros(-self._received % WINDOW_SAMPLES, dtype=np.float32))
 
     def set_language(self, language: str) -> None:
         """Change the language from the next utterance on; "auto" detects it."""
@@ -98,8 +100,7 @@ class Session:
         """
         finished = self._take_inbox()
         boundary = self._hear()
-        heard_all = self._tracker.position + WINDOW_SAMPLES > self._received
-        if boundary is None and finished and heard_all:
+        if boundary is None and finished and self._tracker.position >= self._received:
             boundary = self._tracker.stop()
             self._done = True
         if boundary is Boundary.BEGIN:
@@ -150,7 +151,7 @@ class Session:
         self._window = _Window(start, language=self._language, last_step=start)
 
     def _slice(self, start: int, end: int) -> Samples:
-        return self._audio[max(0, start - self._audio_start) : end - self._audio_start]
+        return self._audio[start - self._audio_start : end - self._audio_start]
 
     def _step(self, window: "_Window") -> None:
         """A pass over an utterance that goes on."""
@@ -164,8 +165,9 @@ class Session:
             return
         hypothesis = self._recognize(window, position, is_final=False)
         words = self._words(hypothesis)
-        self._commit(window, words[: agreed(window.tentative, words)], hypothesis.language)
-        window.tentative = words[agreed(window.tentative, words) :]
+        sure = agreed(window.tentative, words)
+        self._commit(window, words[:sure], hypothesis.language)
+        window.tentative = words[sure:]
         self._decided = position
         if position - window.start > CUT_SAMPLES:
             self._cut(window)
@@ -230,9 +232,7 @@ class Session:
         tentative = ""
         if self._window is not None:
             tentative = "".join(word.text for word in self._window.tentative)
-        snapshot = self._transcript.snapshot(
-            tentative, self._received / SAMPLE_RATE_HZ, self._decided / SAMPLE_RATE_HZ
-        )
+        snapshot = self._transcript.snapshot(tentative, self._received / SAMPLE_RATE_HZ, self._decided / SAMPLE_RATE_HZ)
         if self._last is not None and (snapshot.lines, snapshot.tentative) == (self._last.lines, self._last.tentative):
             return None
         self._last = snapshot

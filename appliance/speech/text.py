@@ -77,8 +77,8 @@ class TextCodec:
     def _find_languages(self, base: Tokenizer) -> dict[str, int]:
         if not self._is_multilingual:
             return {}
-        first, last = base.sot + 1, base.translate
-        return {self._raw.id_to_token(token)[2:-2]: token for token in range(first, last)}
+        tokens = range(base.sot + 1, min(base.translate, base.transcribe))
+        return {str(self._raw.id_to_token(token))[2:-2]: token for token in tokens}
 
     @staticmethod
     def _find_suppressed(base: Tokenizer, n_vocab: int) -> tuple[int, ...]:

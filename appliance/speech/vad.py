@@ -47,9 +47,7 @@ class VadModel:
             ) from error
         self._rate = np.array(SAMPLE_RATE_HZ, dtype=np.int64)
 
-    def probability(
-        self, window: Samples, state: NDArray[np.float32]
-    ) -> tuple[float, NDArray[np.float32]]:
+    def probability(self, window: Samples, state: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Speech probability of ``window`` (64 samples of context, then 512) and the next recurrent state."""
         output, next_state = self._session.run(None, {"input": window[None], "state": state, "sr": self._rate})
         return float(output[0, 0]), next_state
