@@ -14,6 +14,7 @@ from appliance.errors import ApplianceError
 from appliance.speech.audio_container import ContainerDecoder
 from appliance.speech.audio_format import HEAD_BYTES, RawFormat, recognise, refuse_foreign
 from appliance.speech.audio_resample import Resampler
+from appliance.speech.audio_mp4 import BoxGate
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 AudioFormat = Literal["auto", "s16le", "f32le"]
@@ -50,6 +51,7 @@ class AudioDecoder:
         self._head = b""
         self._unchecked: bytes | None = b""
         self._container: ContainerDecoder | None = None
+        self._gate: BoxGate | None = None
         self._raw = None if format == "auto" else RawDecoder(format, rate_hz)
         if self._raw:
             self._unchecked = None
@@ -77,6 +79,8 @@ class AudioDecoder:
         if self._container is None and self._raw is None and self._head:
             yield from self._decode(self._decide(ended=True))
         if self._container:
+            if self._gate:
+                yield from self._container.feed(self._gate.rest())
             yield from self._container.finish()
         elif self._raw:
             yield from self._raw.finish()
@@ -93,6 +97,7 @@ class AudioDecoder:
             return b""
         if found.container:
             self._container = ContainerDecoder(found.container)
+            self._gate = BoxGate() if found.container == "mov" else None
         else:
             self._raw = RawDecoder(self._raw_default, self._rate_hz)
         head, self._head = self._head, b""
@@ -100,7 +105,7 @@ class AudioDecoder:
 
     def _decode(self, data: bytes) -> Iterator[Samples]:
         if self._container:
-            yield from self._container.feed(data)
+            yield from self._container.feed(self._gate.push(data) if self._gate else data)
         elif self._raw:
             if self._unchecked is not None:
                 self._unchecked += data[:HEAD_BYTES]

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _IN_BYTES = 256 * 1024
 _OUT_SAMPLES = 4 * SAMPLE_RATE_HZ
 _READ_BYTES = 4096
+_MOV_READ_BYTES = 64 * 1024
+"""The MP4 demuxer goes back inside one read only: make it likely that header boxes fit."""
 _MAX_BAD_PACKETS = 50
 _OPEN_OPTIONS = {"probesize": "32", "analyzeduration": "0"}
 """Trust the header and start at once. (``fflags=nobuffer`` would lose the first packet.)"""
@@ -140,7 +142,8 @@ class ContainerDecoder:
 
     def _decode(self) -> None:
         resampler = Resampler()
-        with av.open(self, "r", format=self.name, options=_OPEN_OPTIONS, buffer_size=_READ_BYTES) as container:
+        read_bytes = _MOV_READ_BYTES if self.name == "mov" else _READ_BYTES
+        with av.open(self, "r", format=self.name, options=_OPEN_OPTIONS, buffer_size=read_bytes) as container:
             if not container.streams.audio:
                 raise unsupported(f"the {self.name} stream holds no audio")
             stream = container.streams.audio[0]

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from appliance.errors import ApplianceError
+from appliance.speech.audio_mp4 import box_at
 
 RawFormat = Literal["s16le", "f32le"]
 Container = Literal["matroska", "ogg", "wav", "flac", "mp3", "aac", "mov"]
@@ -128,8 +129,8 @@ def _plausible_float(values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> bo
 def _mp4(head: bytes, *, final: bool) -> Recognised | None:
     """Walk the top-level boxes until the index (``moov``) or the media (``mdat``) comes; the index must come first."""
     at = 0
-    while at + 8 <= len(head):
-        size, name = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
+    while box := box_at(head, at):
+        name, size = box
         if name in (b"moov", b"moof"):
             return Recognised("mov")
         if name == b"mdat":
@@ -137,8 +138,6 @@ def _mp4(head: bytes, *, final: bool) -> Recognised | None:
                 "this MP4 file has its index at the end, so it can't be played while it arrives",
                 "convert it with `-movflags +faststart`, record fragmented MP4, or use `wlk-appliance transcribe FILE`",
             )
-        if size < 8:
-            break
         at += size
     return Recognised("mov") if final else None
 
