@@ -1,0 +1,103 @@
+"""The directions in which modules may import each other, read from the code as text."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "appliance"
+MODULES = sorted(ROOT.rglob("*.py"))
+
+TOOLS = ("manifest", "store", "fetch", "container", "run", "digest", "errors", "log", "cli")
+
+
+def name(file: Path) -> str:
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(file: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(file.read_text())
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(package: str) -> list[Path]:
+    target = ROOT / package
+    return sorted(target.rglob("*.py")) if target.is_dir() else [target.with_suffix(".py")]
+
+
+def offenders(files: list[Path], forbidden: tuple[str, ...]) -> list[str]:
+    return sorted(
+        f"{name(file)} imports {module}"
+        for file in files
+        for module in set(imports(file))
+        if any(module == bad or module.startswith(bad + ".") for bad in forbidden)
+    )
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_tools_know_neither_torch_nor_the_server(tool: str) -> None:
+    assert offenders(within(tool), ("torch", "starlette", "uvicorn", "appliance.server", "appliance.speech")) == []
+
+
+def test_speech_knows_neither_server_nor_event_loops() -> None:
+    assert offenders(within("speech"), ("starlette", "uvicorn", "asyncio", "appliance.server")) == []
+
+
+def test_speech_and_server_know_no_build_tools() -> None:
+    tools = tuple(f"appliance.{tool}" for tool in ("manifest", "store", "fetch", "container"))
+    assert offenders(within("speech") + within("server"), (*tools, "yaml", "requests", "huggingface_hub")) == []
+
+
+def test_only_fetch_reaches_the_network() -> None:
+    network = ("requests", "pypi_simple", "huggingface_hub", "urllib.request", "httpx")
+    others = [file for file in MODULES if ROOT / "fetch" not in file.parents]
+    assert offenders(others, network) == []
+
+
+def test_only_commands_and_the_server_read_settings_from_the_command_line() -> None:
+    allowed = {ROOT / "commands", ROOT / "server"}
+    others = [file for file in MODULES if not allowed & set(file.parents)]
+    assert offenders(others, ("argparse", "pydantic_settings")) == []
+
+
+def test_nobody_imports_a_command() -> None:
+    others = [file for file in MODULES if file.parent != ROOT / "commands"]
+    assert offenders(others, ("appliance.commands",)) == []
+
+
+def test_no_import_circles() -> None:
+    known = {name(file) for file in MODULES}
+    edges = {
+        name(file): {m for m in imports(file, top_level_only=True) if m in known} - {name(file)} for file in MODULES
+    }
+    finished: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+        if module not in finished:
+            for target in edges[module]:
+                visit(target, (*path, module))
+            finished.add(module)
+
+    for module in edges:
+        visit(module, ())
+
+
+def test_broad_excepts_stand_nowhere() -> None:
+    found = [
+        f"{name(file)}:{node.lineno}"
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
+    ]
+    assert found == []
