@@ -1,0 +1,131 @@
+"""The things the manifest lists, and looking them up by name."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, StrictInt, StrictStr, ValidationInfo, field_validator
+
+from appliance.errors import ApplianceError
+from appliance.manifest.sources import AnySource, Record
+from appliance.pair.dimensions import HEAD_WIDTH, Dimensions
+
+Text = Annotated[StrictStr, Field(min_length=1)]
+Count = Annotated[StrictInt, Field(gt=0)]
+Head = tuple[Annotated[StrictInt, Field(ge=0)], Annotated[StrictInt, Field(ge=0)]]
+
+
+class Item(Record):
+    """A single file to obtain. ``sources`` are tried in order."""
+
+    name: Text
+    aliases: tuple[Text, ...] = ()
+    licence: Text
+    sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
+
+
+ItemType = TypeVar("ItemType", bound=Item)
+
+
+class WhisperModel(Item):
+    """The weights of a Whisper model, as a CTranslate2 ``model.bin`` or an OpenAI checkpoint.
+
+    ``alignment_heads`` are (decoder layer, head) pairs, counted from 0.
+    """
+
+    tokenizer: Text
+    dimensions: Dimensions
+    alignment_heads: Annotated[tuple[Head, ...], Field(min_length=1)]
+
+    @field_validator("dimensions")
+    @classmethod
+    def _consistent(cls, sizes: Dimensions) -> Dimensions:
+        for state, heads in ((sizes.n_audio_state, sizes.n_audio_head), (sizes.n_text_state, sizes.n_text_head)):
+            if state != heads * HEAD_WIDTH:
+                raise ValueError(f"expected a width of heads x {HEAD_WIDTH}, not {state} for {heads} heads")
+        if min(sizes.as_dict().values()) < 1:
+            raise ValueError("expected sizes above zero")
+        return sizes
+
+    @field_validator("alignment_heads")
+    @classmethod
+    def _inside_the_decoder(cls, heads: tuple[Head, ...], info: ValidationInfo) -> tuple[Head, ...]:
+        sizes = info.data.get("dimensions")
+        if sizes is not None:
+            for layer, head in heads:
+                if layer >= sizes.n_text_layer or head >= sizes.n_text_head:
+                    raise ValueError(
+                        f"expected layers below {sizes.n_text_layer} and heads below {sizes.n_text_head}, "
+                        f"not [{layer}, {head}]"
+                    )
+        if len(set(heads)) != len(heads):
+            raise ValueError("expected each [layer, head] pair once")
+        return heads
+
+    @field_validator("sources")
+    @classmethod
+    def _of_weights(cls, sources: tuple[AnySource, ...]) -> tuple[AnySource, ...]:
+        for source in sources:
+            if source.format not in ("ct2", "pt"):
+                raise ValueError(f"expected the format ct2 or pt for a model, not {source.format}")
+        return sources
+
+
+class Tokenizer(Item):
+    """A rank file of the byte-pair encoding; ``languages`` counts the language tokens after the ranks."""
+
+    languages: Count
+
+
+class Asset(Item):
+    kind: Literal["vad", "diarizer"]
+
+
+class Recording(Item):
+    """A short recording of speech with its transcript; ``language`` is a code such as ``en``."""
+
+    language: Text
+    transcript: Text
+
+
+class Manifest(Record):
+    """Everything that can be fetched. Names and aliases are unique over all four groups."""
+
+    version: Literal[1]
+    models: Mapping[str, WhisperModel]
+    tokenizers: Mapping[str, Tokenizer] = {}
+    assets: Mapping[str, Asset] = {}
+    recordings: Mapping[str, Recording] = {}
+
+    def items(self) -> Iterator[Item]:
+        for group in (self.models, self.tokenizers, self.assets, self.recordings):
+            yield from group.values()
+
+    def item(self, name: str) -> Item:
+        """Any item by name or alias; an unknown name raises an error that lists close ones."""
+        return _look_up(name, {item.name: item for item in self.items()}, "name")
+
+    def model(self, name: str) -> WhisperModel:
+        """A model by name or alias (``large`` is ``large-v3``)."""
+        return _look_up(name, self.models, "model")
+
+    def tokenizer(self, name: str) -> Tokenizer:
+        return _look_up(name, self.tokenizers, "tokenizer")
+
+    def asset(self, name: str) -> Asset:
+        return _look_up(name, self.assets, "asset")
+
+    def recording(self, name: str) -> Recording:
+        return _look_up(name, self.recordings, "recording")
+
+
+def _look_up(name: str, group: Mapping[str, ItemType], what: str) -> ItemType:
+    by_name = {alias: item for item in group.values() for alias in (item.name, *item.aliases)}
+    if name in by_name:
+        return by_name[name]
+    close = difflib.get_close_matches(name, by_name, 3, 0.5)
+    raise ApplianceError(
+        f"unknown {what}: {name!r}",
+        f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(by_name)}",
+        code=f"unknown_{what}",
+    )
