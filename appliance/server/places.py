@@ -1,0 +1,16 @@
+"""Where a server keeps what must outlive it. Light: the health command imports this."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+CERTIFICATE_NAME = "tls/certificate.pem"
+KEY_NAME = "tls/key.pem"
+
+
+def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """systemd's ``STATE_DIRECTORY``, else the XDG state folder."""
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/") / ".local/state")
+    return Path(base) / "wlk-appliance"

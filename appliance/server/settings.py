@@ -1,0 +1,227 @@
+"""All settings of a server: one frozen object, filled from flags, variables and an env file, in this order.
+
+Each row of `Settings` gives a setting's name, default and help; flags, variables and their
+documentation are made from it. The POSIX ``LANG`` is no setting of ours.
+"""
+
+import argparse
+import difflib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from appliance.errors import UsageError
+from appliance.server.places import default_state_dir
+
+PREFIX = "WLK_"
+OLDER_NAMES = {"MODEL": "model", "PORT": "port", "DIAR": "diarization"}
+"""Variables that sites already have in their files."""
+
+OTHER_NAMES = frozenset({"WLK_ENV_FILE", "WLK_STORE", "WLK_VERSION"})
+"""Variables with our prefix that are not settings of the server."""
+
+Names = Annotated[tuple[str, ...], NoDecode]
+LogLevel = Literal["debug", "info", "warning", "error"]
+ComputeType = Literal["auto", "int8", "int8_float16", "int8_float32", "float16", "bfloat16", "float32"]
+
+
+class Settings(BaseSettings):
+    """Settings of ``wlk-appliance serve``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field("0.0.0.0", description="address to listen on (127.0.0.1: this machine only; ::: IPv6 too)")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
+    models_dir: Path | None = Field(None, description="folder that holds the models: MODEL/faster-whisper-MODEL, ...")
+    model: str = Field("base", min_length=1, description="which model of --models-dir to serve")
+    encoder_dir: Path | None = Field(None, description="CTranslate2 folder of the encoder, instead of --models-dir")
+    decoder_dir: Path | None = Field(None, description="folder of the PyTorch decoder that fits --encoder-dir")
+    vad_file: Path | None = Field(
+        None, description="voice activity model (ONNX); default: silero_vad.onnx in --models-dir or beside the encoder"
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where the models run")
+    compute_type: ComputeType = Field(
+        "auto", description="the encoder's number format; auto: int8 on cpu, float16 on cuda"
+    )
+    workers: int = Field(0, ge=0, le=64, description="inference passes at once, for all clients together; 0 chooses")
+    language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
+    max_sessions: int = Field(8, ge=1, le=1000, description="clients at once; one more is told to come back")
+    max_backlog_s: float = Field(
+        30.0, gt=0, le=600, description="seconds of audio a client may be ahead before it is read more slowly"
+    )
+    max_message_bytes: int = Field(
+        1024 * 1024, ge=4096, le=64 * 1024 * 1024, description="largest message a client may send"
+    )
+    idle_timeout_s: float = Field(
+        120.0, gt=0, le=86400, description="seconds without a message after which a client's stream is ended"
+    )
+    pcm_format: Literal["s16le", "f32le"] = Field("s16le", description="raw PCM of clients that don't say (16 kHz)")
+    pcm_input: bool = Field(False, description="ask clients for raw PCM instead of a container (useAudioWorklet)")
+    token: SecretStr | None = Field(None, description="secret that clients must give (?token=, or a bearer token)")
+    allowed_origins: Names = Field(
+        ("*",), description="web origins whose pages may connect, by commas: *, same, or https://name[:port]"
+    )
+    tls: bool = Field(True, description="serve https and wss; off only behind a proxy that does")
+    tls_cert: Path | None = Field(None, description="own certificate (PEM, with its chain), not a self-signed one")
+    tls_key: Path | None = Field(None, description="private key of --tls-cert (PEM)")
+    tls_names: Names = Field((), description="more names and addresses for the self-signed certificate, by commas")
+    state_dir: Path = Field(
+        default_factory=default_state_dir,
+        description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",
+    )
+    log_level: LogLevel = Field("info", description="how much to log on stderr")
+    diarization: bool = Field(False, description="tell speakers apart; this build can't, and refuses to start so")
+
+    @field_validator("allowed_origins", "tls_names", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Settings":
+        for first, second in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+            if getattr(self, first) and not getattr(self, second):
+                raise ValueError(f"{describe(first)} needs {describe(second)} too")
+        if self.diarization:
+            raise ValueError(f"{describe('diarization')} is on, and this build has no diarizer: leave it off")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        older = InitSettingsSource(settings_cls, init_kwargs=_older(os.environ))
+        assert isinstance(init_settings, InitSettingsSource)
+        in_file = InitSettingsSource(settings_cls, init_kwargs=init_settings.init_kwargs.pop(_IN_FILE, {}))
+        return init_settings, env_settings, older, in_file
+
+
+_IN_FILE = "_in_file"
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def describe(name: str) -> str:
+    """A setting's name as users write it."""
+    return f"{flag(name)} ({variable(name)})"
+
+
+def load_settings(argv: Sequence[str]) -> Settings:
+    """Settings from the command line, the environment and the env file that either names.
+
+    Raises:
+        UsageError: an unknown flag, a bad value, or an env file that can't be read.
+        SystemExit: after ``--help``.
+    """
+    given: dict[str, Any] = vars(build_parser().parse_args(list(argv)))
+    file = given.pop("env_file", None) or os.environ.get("WLK_ENV_FILE")
+    in_file = _read_env_file(Path(file)) if file else {}
+    try:
+        return Settings(**{**given, _IN_FILE: in_file})
+    except ValidationError as error:
+        raise _usage_error(error) from error
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """One remark for each ``WLK_`` variable that nothing reads: most likely a slip of the pen."""
+    known = {variable(name) for name in Settings.model_fields} | OTHER_NAMES
+    remarks = []
+    for name in sorted(name for name in environ if name.startswith(PREFIX) and name not in known):
+        close = difflib.get_close_matches(name, known, 1)
+        remarks.append(f"unknown variable {name}" + (f": did you mean {close[0]}?" if close else ""))
+    return remarks
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"serve: {message}", "see wlk-appliance serve --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Flags for every setting; values stay text, to be checked in one place with the variables."""
+    parser = _Parser(
+        prog="wlk-appliance serve",
+        description="Turn live speech into text over a WebSocket. Opens no connection to anywhere.",
+        epilog="A flag wins over its variable, and that over the env file. Also read: MODEL, PORT, DIAR.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--env-file", metavar="FILE", help="file of NAME=value lines [WLK_ENV_FILE]")
+    for name, row in Settings.model_fields.items():
+        text = f"{row.description} [{variable(name)}{_shown_default(row)}]".replace("%", "%%")
+        if row.annotation is bool:
+            parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=text)
+        else:
+            parser.add_argument(flag(name), metavar=_metavar(row), help=text)
+    return parser
+
+
+def _metavar(row: FieldInfo) -> str:
+    if getattr(row.annotation, "__origin__", None) is Literal:
+        return "|".join(row.annotation.__args__)  # type: ignore[union-attr]
+    for kind, name in ((Path, "PATH"), (int, "N"), (float, "SECONDS")):
+        if row.annotation is kind or row.annotation == kind | None:
+            return name
+    return "TEXT"
+
+
+def _shown_default(row: FieldInfo) -> str:
+    if row.default_factory is not None or row.default in (None, ()):
+        return ""
+    if isinstance(row.default, tuple):
+        return f"={','.join(row.default)}"
+    return f"={str(row.default).lower()}" if isinstance(row.default, bool) else f"={row.default}"
+
+
+def _older(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for older, name in OLDER_NAMES.items() if (value := values.get(older))}
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--env-file: can't read {path}: {error}", "give a readable file of NAME=value lines"
+        ) from error
+    values = dotenv_values(stream=io.StringIO(text))
+    ours = {name: value for name in Settings.model_fields if (value := values.get(variable(name)))}
+    return _older(values) | ours
+
+
+def _usage_error(error: ValidationError) -> UsageError:
+    """One line for each wrong setting: its name, its value and what was expected."""
+    lines = []
+    for item in error.errors():
+        if not item["loc"]:
+            lines.append(str(item["msg"]).removeprefix("Value error, "))
+            continue
+        name = str(item["loc"][0])
+        shown: Any = "(secret)" if name == "token" else repr(item["input"])
+        expected = item["msg"][:1].lower() + item["msg"][1:]
+        lines.append(f"{describe(name)} is {shown}: {expected}")
+    return UsageError("\n".join(lines), "see wlk-appliance serve --help")
