@@ -28,13 +28,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--model", default=os.environ.get("WLK_MODEL", "base"), help="[WLK_MODEL]")
     parser.add_argument("--samples", type=Path, help="folder of NAME.wav with NAME.txt (default: MODELS_DIR/samples)")
     given = parser.parse_args(argv)
+    pair = find_pair(given.models_dir, given.model)
     samples: Path = given.samples or given.models_dir / "samples"
     recordings = sorted(samples.glob("*.wav"))
     if not recordings:
         raise ApplianceError(f"no recordings in {samples}", "name a folder of NAME.wav and NAME.txt with --samples")
 
     started = time.monotonic()
-    pair = find_pair(given.models_dir, given.model)
     engine = Engine.load(EngineConfig(pair=pair, vad_file=given.models_dir / "silero_vad.onnx"))
     print(f"{pair.name}: loaded and warm in {time.monotonic() - started:.1f} s")
     try:
