@@ -1,0 +1,82 @@
+"""``wlk-appliance fetch``: obtain and verify what the manifest lists."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from appliance import log
+from appliance.errors import UsageError
+from appliance.fetch import Artifact, Fetcher
+from appliance.manifest import DEFAULT_MANIFEST, Item, Manifest, WhisperModel, load_manifest
+from appliance.store import Store
+
+
+def main(argv: list[str]) -> int:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    log.configure()
+    manifest = load_manifest(options.manifest)
+    store = Store.configured(options.store)
+    if options.list:
+        for item in manifest.items():
+            print(_listed(item, store))
+        return 0
+    wanted = _wanted(manifest, options)
+    if not wanted:
+        raise UsageError("nothing to fetch", "name a model, for example `wlk-appliance fetch base`, or see --list")
+    with Fetcher(store, offline=options.offline) as fetcher:
+        for item in wanted:
+            formats = (options.format,) if options.format and isinstance(item, WhisperModel) else None
+            print(_fetched(item, fetcher.fetch(item, formats)), flush=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wlk-appliance fetch",
+        description="Obtain and verify what the manifest lists. A model brings its tokenizer along.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a model, tokenizer, asset or recording")
+    parser.add_argument("--all", action="store_true", help="every model and every asset")
+    parser.add_argument(
+        "--with-assets", action="store_true", help="also what every image needs beside a model (the VAD)"
+    )
+    parser.add_argument("--recordings", action="store_true", help="also every recording")
+    parser.add_argument("--format", choices=("ct2", "pt"), help="take only model sources of this format")
+    parser.add_argument("--offline", action="store_true", help="never open a connection; use what is in the store")
+    parser.add_argument("--list", action="store_true", help="show what there is, and what is in the store")
+    parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
+    return parser
+
+
+def _wanted(manifest: Manifest, options: argparse.Namespace) -> list[Item]:
+    """The items asked for, each once, in a steady order; models are followed by their tokenizers."""
+    wanted: list[Item] = [manifest.item(name) for name in options.names]
+    if options.all:
+        wanted += [*manifest.models.values(), *manifest.assets.values()]
+    if options.with_assets:
+        wanted += [asset for asset in manifest.assets.values() if asset.kind == "vad"]
+    if options.recordings:
+        wanted += manifest.recordings.values()
+    return list({item.name: item for item in _with_tokenizers(manifest, wanted)}.values())
+
+
+def _with_tokenizers(manifest: Manifest, items: Iterable[Item]) -> Iterable[Item]:
+    for item in items:
+        yield item
+        if isinstance(item, WhisperModel):
+            yield manifest.tokenizer(item.tokenizer)
+
+
+def _fetched(item: Item, artifact: Artifact) -> str:
+    origin = "already in the store" if artifact.reused else artifact.source
+    return f"{item.name}  {artifact.size} bytes  sha256:{artifact.sha256}  {artifact.format}  {origin}"
+
+
+def _listed(item: Item, store: Store) -> str:
+    here = any(store.blob(source.sha256) for source in item.sources)
+    names = " = ".join((item.name, *item.aliases))
+    size_mb = item.sources[0].size / 1e6
+    kinds = ", ".join(dict.fromkeys(source.kind for source in item.sources))
+    return f"{names:<24} {size_mb:8.1f} MB  {'in store' if here else '-':<8}  {item.licence}  ({kinds})"
