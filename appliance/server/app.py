@@ -1,0 +1,121 @@
+"""Routes: the page, the socket, health; and the headers on every answer."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from appliance import __version__
+from appliance.errors import ApplianceError
+from appliance.server.asr import serve_asr
+from appliance.server.protocol import error_event
+from appliance.server.service import Service
+
+WEB = Path(__file__).parent / "web"
+ASSETS = {
+    "/": ("index.html", "text/html"),
+    "/app.js": ("app.js", "text/javascript"),
+    "/transcript.js": ("transcript.js", "text/javascript"),
+    "/worklet.js": ("worklet.js", "text/javascript"),
+    "/style.css": ("style.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+
+
+def create_app(service: Service, on_failure: Callable[[], None]) -> Starlette:
+    """The application. Loading begins with its lifespan; ``on_failure`` is called if that fails."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        service.start_loading(on_failure)
+        yield
+        service.close()
+
+    app = Starlette(
+        routes=[
+            *(Route(path, _asset(*asset), methods=["GET"]) for path, asset in ASSETS.items()),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+            Route("/asr", upgrade_needed),
+            WebSocketRoute("/asr", serve_asr),
+            WebSocketRoute("//asr", serve_asr),
+        ],
+        middleware=[Middleware(HeadersMiddleware)],
+        exception_handlers={HTTPException: refused},
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return app
+
+
+async def healthz(request: Request) -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+async def readyz(request: Request) -> Response:
+    """Whether clients are served now: 200 or 503."""
+    service: Service = request.app.state.service
+    ready = service.status == "ready"
+    return JSONResponse(
+        service.report(), status_code=200 if ready else 503, headers=None if ready else {"retry-after": "3"}
+    )
+
+
+async def upgrade_needed(request: Request) -> Response:
+    error = ApplianceError(
+        "this address speaks WebSocket only", "open it with ws:// or wss://", code="upgrade_required"
+    )
+    return JSONResponse(error_event(error), status_code=426, headers={"upgrade": "websocket", "connection": "upgrade"})
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (404, 405) in our shape of errors."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    told = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
+    return JSONResponse(error_event(told), status_code=error.status_code, headers=error.headers)
+
+
+def _asset(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = (WEB / name).read_bytes()
+
+    async def answer(request: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return answer
+
+
+class HeadersMiddleware:
+    """Adds `HEADERS` to every HTTP answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

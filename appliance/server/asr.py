@@ -1,0 +1,77 @@
+"""The `/asr` endpoint: who may come in, and how each ends. Errors of a session stop here."""
+
+import asyncio
+import contextlib
+import logging
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from appliance.errors import ApplianceError
+from appliance.server.connection import Connection
+from appliance.server.protocol import (
+    Close,
+    check_origin,
+    check_token,
+    close_code,
+    dump,
+    error_event,
+    parse_options,
+)
+from appliance.server.service import Service
+
+log = logging.getLogger(__name__)
+
+FAREWELL_S = 5.0
+"""How long a client has for its own closing after the last message."""
+
+
+async def serve_asr(socket: WebSocket) -> None:
+    """One client. It is always accepted first, so that a refusal can say why."""
+    service: Service = socket.app.state.service
+    await socket.accept()
+    who = f"{socket.client.host}:{socket.client.port}" if socket.client else "client"
+    session = asyncio.ensure_future(_session(socket, service))
+    try:
+        await asyncio.wait({session})
+    finally:
+        session.cancel()
+    error = session.exception()
+    if error is None:
+        log.info("%s: done", who)
+        await _close(socket, session.result())
+    elif isinstance(error, ApplianceError):
+        log.info("%s: %s (%s)", who, error.message, error.code)
+        await _tell(socket, error)
+    elif isinstance(error, WebSocketDisconnect):
+        log.info("%s: went away (%s)", who, error.code)
+    else:
+        log.error("%s: session failed", who, exc_info=error)
+        await _tell(socket, ApplianceError("the session failed", "the server's log says more", code="internal"))
+
+
+async def _session(socket: WebSocket, service: Service) -> Close:
+    check_origin(service.settings, socket.headers)
+    check_token(service.settings, socket.query_params, socket.headers)
+    options = parse_options(socket.query_params, service.settings)
+    connection = Connection(socket, service, options)
+    with service.seat(connection):
+        return await connection.run()
+
+
+async def _tell(socket: WebSocket, error: ApplianceError) -> None:
+    """Send the error, then close with its code. The client may be gone; that is fine."""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        await asyncio.wait_for(socket.send_text(dump(error_event(error))), FAREWELL_S)
+    await _close(socket, close_code(error), error.message)
+
+
+async def _close(socket: WebSocket, code: Close, reason: str = "") -> None:
+    """Close, after leaving a client whose stream is answered the time to do it first."""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        if code is Close.NORMAL:
+            async with asyncio.timeout(FAREWELL_S):
+                while (await socket.receive())["type"] != "websocket.disconnect":
+                    pass
+            return
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        await socket.close(code, reason.encode()[:120].decode(errors="ignore"))

@@ -1,0 +1,251 @@
+"""One client on the `/asr` WebSocket, from its first frame to its last update.
+
+Tasks that share a connection: one reads frames and feeds decoded audio to the session, one drives
+the session in the engine's threads, one sends updates, at most ten a second and never two at once.
+A slow reader therefore gets fewer updates, not a longer queue.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from appliance.errors import ApplianceError
+from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control
+from appliance.server.service import STOP_GRACE_S, Service
+from appliance.server.updates import UpdateWriter
+from appliance.speech.audio import AudioDecoder
+from appliance.speech.session import SessionOptions
+from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
+
+log = logging.getLogger(__name__)
+
+UPDATE_INTERVAL_S = 0.1
+LAG_INTERVAL_S = 1.0
+SEND_TIMEOUT_S = 20.0
+"""A client that takes nothing for this long is gone."""
+_TURN_SAMPLES = 4 * SAMPLE_RATE_HZ
+_NOTHING = Snapshot(lines=(), pruned=0, tentative="", received_s=0.0, decided_s=0.0)
+
+
+class Connection:
+    """Call `run` once, inside `Service.seat`; `stop` asks for an early end."""
+
+    def __init__(self, socket: WebSocket, service: Service, options: Options) -> None:
+        self._socket = socket
+        self._service = service
+        self._options = options
+        self._engine = service.engine()
+        self._session = self._engine.open_session(SessionOptions(language=options.language))
+        self._decoder = AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=service.settings.pcm_format)
+        self._updates = UpdateWriter(options.mode, words=options.words)
+        self._latest = _NOTHING
+        self._ended = False
+        self._end_reason: ApplianceError | None = None
+        self._sending = asyncio.Lock()
+        self._fed = asyncio.Event()
+        self._advanced = asyncio.Event()
+        self._news = asyncio.Event()
+        self._all_said = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End the stream early: the server is shutting down."""
+        self._stop.set()
+
+    async def run(self) -> Close:
+        """Serve the client until its stream has ended and been answered.
+
+        Returns:
+            The code to close with.
+
+        Raises:
+            ApplianceError: the client must be told, and closed with the error's code.
+            WebSocketDisconnect: it is gone already.
+        """
+        await self._send(dump(config_event(self._service.settings, self._options)))
+        writer = asyncio.create_task(self._write(), name="write")
+        stopper = asyncio.create_task(self._cut_short(), name="stop")
+        tasks = {writer, stopper, asyncio.create_task(self._read()), asyncio.create_task(self._work())}
+        try:
+            running = tasks
+            while writer in running and stopper in running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.get_running_loop().run_in_executor(self._service.audio_pool, self._decoder.close)
+        if self._stop.is_set():
+            if not self._all_said.is_set():
+                await self._send_update()
+            return Close.RESTART
+        if self._end_reason:
+            raise self._end_reason
+        await self._send(dump({"type": "ready_to_stop"}))
+        return Close.NORMAL
+
+    # Reading.
+
+    async def _read(self) -> None:
+        """Take frames until the client is gone (which raises)."""
+        timeout_s = self._service.settings.idle_timeout_s
+        while True:
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), timeout_s)
+            except TimeoutError:
+                await self._idle(timeout_s)
+                continue
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+            if message.get("bytes") is not None:
+                await self._take_audio(message["bytes"])
+            elif message.get("text") is not None:
+                await self._take_control(message["text"])
+
+    async def _take_audio(self, data: bytes) -> None:
+        if self._ended:
+            return
+        if not data:
+            await self._end()
+            return
+        if len(data) > self._service.settings.max_message_bytes:
+            raise ApplianceError(
+                f"message of {len(data)} bytes; at most {self._service.settings.max_message_bytes} are allowed",
+                "send audio in smaller pieces, 100 ms each is good",
+                code="message_too_big",
+            )
+        await self._hear(self._decoder.feed(data))
+
+    async def _hear(self, pieces: Iterator[Samples]) -> None:
+        """Feed decoded audio to the session, waiting while too much of it is unheard."""
+        loop = asyncio.get_running_loop()
+        more = True
+        while more:
+            batch, more = await loop.run_in_executor(self._service.audio_pool, _take, pieces)
+            for samples in batch:
+                self._session.feed(samples)
+            self._fed.set()
+            while self._session.backlog_s > self._service.settings.max_backlog_s:
+                self._advanced.clear()
+                await self._advanced.wait()
+
+    async def _end(self) -> None:
+        """No more audio: hear what the decoder still holds, then let the session finish."""
+        if self._ended:
+            return
+        self._ended = True
+        await self._hear(self._decoder.finish())
+        self._session.finish()
+        self._fed.set()
+
+    async def _idle(self, timeout_s: float) -> None:
+        if self._ended:
+            return
+        self._end_reason = ApplianceError(
+            f"nothing came for {timeout_s:g} s, so the stream was ended",
+            'connect again to go on; to keep a quiet connection, send {"type": "ping"} now and then',
+            code="idle_timeout",
+        )
+        await self._end()
+
+    async def _take_control(self, text: str) -> None:
+        """Answer a text frame; one that makes no sense is an error message, not the end."""
+        try:
+            answer = await self._control(parse_control(text))
+        except ApplianceError as error:
+            answer = error_event(error)
+        if answer:
+            await self._send(dump(answer))
+
+    async def _control(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        kind = message["type"]
+        if kind == "stop":
+            await self._end()
+            return None
+        if kind == "ping":
+            return {"type": "pong"} | ({"id": message["id"]} if "id" in message else {})
+        if kind == "config":
+            language = message.get("language")
+            if not isinstance(language, str):
+                raise ApplianceError(
+                    "config message without a language", 'send {"type": "config", "language": "en"}', code="bad_message"
+                )
+            self._engine.check_language(language.lower())
+            self._session.set_language(language.lower())
+            return {"type": "config_changed", "language": language.lower()}
+        raise ApplianceError(
+            f"unknown message type: {kind[:40]!r}", "known: stop, config, ping", code="unknown_message"
+        )
+
+    # Working and answering.
+
+    async def _work(self) -> None:
+        """Let the session hear and decide, in the engine's threads, until all is said."""
+        loop = asyncio.get_running_loop()
+        while not self._session.done:
+            if not self._session.pending:
+                self._fed.clear()
+                if not self._session.pending and not self._session.done:
+                    await self._fed.wait()
+                continue
+            snapshot = await loop.run_in_executor(self._engine.executor, self._session.advance)
+            self._advanced.set()
+            if snapshot is not None:
+                self._latest = snapshot
+                self._news.set()
+        self._all_said.set()
+        self._news.set()
+
+    async def _write(self) -> None:
+        """Send what is new, until the last of it."""
+        sent_lag_s = 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), LAG_INTERVAL_S)
+            lag_s = round(self._session.backlog_s, 1)
+            if not self._news.is_set() and lag_s == sent_lag_s:
+                continue
+            self._news.clear()
+            last = self._all_said.is_set()
+            await self._send_update()
+            sent_lag_s = lag_s
+            if last:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
+
+    async def _cut_short(self) -> None:
+        """On a server stop, end the stream as if the client had, and give it a bounded time."""
+        await self._stop.wait()
+        self._ended = True
+        self._session.finish()
+        self._fed.set()
+        await asyncio.sleep(STOP_GRACE_S)
+
+    async def _send_update(self) -> None:
+        await self._send(self._updates.message(self._latest, self._session.backlog_s))
+
+    async def _send(self, text: str) -> None:
+        async with self._sending:
+            try:
+                await asyncio.wait_for(self._socket.send_text(text), SEND_TIMEOUT_S)
+            except TimeoutError as error:
+                raise WebSocketDisconnect(1006, "takes no updates") from error
+
+
+def _take(pieces: Iterator[Samples]) -> tuple[list[Samples], bool]:
+    """Some seconds of audio, and whether there may be more; runs in an audio thread."""
+    batch: list[Samples] = []
+    total = 0
+    for samples in pieces:
+        batch.append(samples)
+        total += samples.size
+        if total >= _TURN_SAMPLES:
+            return batch, True
+    return batch, False

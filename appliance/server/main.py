@@ -1,0 +1,125 @@
+"""A server process: check everything that can be checked, bind, serve, and leave cleanly."""
+
+import errno
+import logging
+import signal
+import socket
+
+import uvicorn
+
+from appliance.errors import ApplianceError
+from appliance.server.app import create_app
+from appliance.server.models import locate
+from appliance.server.service import Service
+from appliance.server.settings import Settings, describe, unknown_variables
+from appliance.server.tls import prepare
+
+log = logging.getLogger(__name__)
+
+_HTTP_CONNECTIONS = 64
+"""Connections beside those of clients that stream."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, except that a stop lets clients have their last update first."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._service.stop()
+        await super().shutdown(sockets)
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until a signal.
+
+    Raises:
+        ApplianceError: a setting or file is wrong, the port is taken, or the models don't load or warm up.
+    """
+    pair, vad_file = locate(settings)
+    files = prepare(settings)
+    listener = bind(settings.host, settings.port)
+    for remark in unknown_variables():
+        log.warning(remark)
+    service = Service(settings, pair, vad_file)
+    server: Server
+
+    def leave() -> None:
+        server.should_exit = True
+
+    config = uvicorn.Config(
+        create_app(service, leave),
+        http="h11",
+        ws="websockets-sansio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws_max_size=2 * settings.max_message_bytes,
+        ws_per_message_deflate=False,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=None,
+        limit_concurrency=settings.max_sessions + _HTTP_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=files.certificate if files else None,
+        ssl_keyfile=files.key if files else None,
+    )
+    # uvicorn's own lines name whole addresses, and those may hold a token.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    server = Server(config, service)
+    # uvicorn raises a stop signal again when it is done; with this, SIGTERM then ends in status 0.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    log.info("listening on %s", address(settings, listener))
+    server.run(sockets=[listener])
+    if service.failure is not None:
+        raise service.failure
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ApplianceError: the port is in use or not allowed, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("127.0.0.1" if host == "localhost" else host, port))
+    except OSError as error:
+        listener.close()
+        raise _bind_error(host, port, error) from error
+    listener.set_inheritable(False)
+    return listener
+
+
+def _bind_error(host: str, port: int, error: OSError) -> ApplianceError:
+    if error.errno == errno.EADDRINUSE:
+        return ApplianceError(
+            f"port {port} on {host} is in use",
+            f"stop what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another {describe('port')}",
+            code="port_in_use",
+        )
+    if error.errno == errno.EACCES:
+        return ApplianceError(
+            f"port {port} is not allowed for this user", f"choose a {describe('port')} of 1024 or more", code="port"
+        )
+    return ApplianceError(
+        f"can't listen on {host!r}, port {port}: {error.strerror or error}",
+        f"give an IP address of this machine as {describe('host')}; 0.0.0.0 means all",
+        code="host",
+    )
+
+
+def address(settings: Settings, listener: socket.socket) -> str:
+    """Where a browser finds the page."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if settings.tls else 'http'}://{shown}:{port}/"

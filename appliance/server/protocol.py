@@ -1,0 +1,208 @@
+"""The messages of the `/asr` protocol: what clients may ask for, and how answers look on the wire."""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from appliance.errors import ApplianceError
+from appliance.server.settings import Settings
+from appliance.speech.audio import MAX_RATE_HZ, MIN_RATE_HZ, AudioFormat
+from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Line, Snapshot
+
+PROTOCOL_VERSION = 1
+MAX_TEXT_CHARS = 16 * 1024
+
+Mode = Literal["full", "diff"]
+
+
+class Close(IntEnum):
+    """WebSocket close codes that we use."""
+
+    NORMAL = 1000
+    UNSUPPORTED = 1003
+    POLICY = 1008
+    TOO_BIG = 1009
+    INTERNAL = 1011
+    RESTART = 1012
+    TRY_LATER = 1013
+
+
+_CLOSE_BY_CODE = {
+    "unsupported_audio": Close.UNSUPPORTED,
+    "message_too_big": Close.TOO_BIG,
+    "not_ready": Close.TRY_LATER,
+    "over_capacity": Close.TRY_LATER,
+    "restarting": Close.RESTART,
+    "unauthorized": Close.POLICY,
+    "origin": Close.POLICY,
+    "bad_request": Close.POLICY,
+    "unsupported_language": Close.POLICY,
+    "idle_timeout": Close.POLICY,
+}
+_RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "restarting": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one client asked for in its address."""
+
+    language: str = "auto"
+    mode: Mode = "full"
+    words: bool = False
+    format: AudioFormat = "auto"
+    rate_hz: int = SAMPLE_RATE_HZ
+
+
+def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
+    """Options from a query string; parameters that we don't know are left alone.
+
+    Raises:
+        ApplianceError: code ``bad_request``, naming the parameter, its value and what may stand there.
+    """
+    mode = _choice(query, "mode", ("full", "diff"))
+    audio = _choice(query, "format", ("auto", "s16le", "f32le"))
+    words = _choice(query, "words", ("false", "true", "0", "1"))
+    rate = query.get("rate") or str(SAMPLE_RATE_HZ)
+    if not rate.isascii() or not rate.isdigit() or not MIN_RATE_HZ <= int(rate[:9]) <= MAX_RATE_HZ:
+        raise _bad_parameter("rate", rate, f"a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
+    return Options(
+        language=(query.get("language") or settings.language).lower(),
+        mode="diff" if mode == "diff" else "full",
+        words=words in ("true", "1"),
+        format="s16le" if audio == "s16le" else "f32le" if audio == "f32le" else "auto",
+        rate_hz=int(rate),
+    )
+
+
+def check_token(settings: Settings, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    """Raise an `ApplianceError` (code ``unauthorized``) unless the client knows the token, where there is one."""
+    if settings.token is None:
+        return
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    given = query.get("token") or (bearer.strip() if scheme.lower() == "bearer" else "")
+    if not hmac.compare_digest(given.encode(), settings.token.get_secret_value().encode()):
+        raise ApplianceError(
+            "the token is wrong" if given else "a token is needed",
+            "give it as ?token=... or as Authorization: Bearer ...",
+            code="unauthorized",
+        )
+
+
+def check_origin(settings: Settings, headers: Mapping[str, str]) -> None:
+    """Raise an `ApplianceError` (code ``origin``) for a web page that may not connect; programs send no origin."""
+    origin = headers.get("origin")
+    if origin is None or "*" in settings.allowed_origins:
+        return
+    if "same" in settings.allowed_origins and urlsplit(origin).netloc == headers.get("host"):
+        return
+    if origin not in settings.allowed_origins:
+        raise ApplianceError(
+            f"pages of {origin} may not connect here",
+            "add it to --allowed-origins (WLK_ALLOWED_ORIGINS)",
+            code="origin",
+        )
+
+
+def parse_control(text: str) -> dict[str, Any]:
+    """A text frame as a control message with a ``type``.
+
+    Raises:
+        ApplianceError: code ``bad_message``.
+    """
+    hint = 'send JSON like {"type": "stop"}; audio goes in binary frames'
+    if len(text) > MAX_TEXT_CHARS:
+        raise ApplianceError(f"text message of over {MAX_TEXT_CHARS} characters", hint, code="bad_message")
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ApplianceError("text message is not JSON", hint, code="bad_message") from error
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ApplianceError("text message is no JSON object with a type", hint, code="bad_message")
+    return message
+
+
+def close_code(error: ApplianceError) -> Close:
+    return _CLOSE_BY_CODE.get(error.code, Close.INTERNAL)
+
+
+def error_event(error: ApplianceError) -> dict[str, Any]:
+    """The one shape of errors, on the socket and over HTTP."""
+    event: dict[str, Any] = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}
+    if error.code in _RETRY_AFTER_S:
+        event["retry_after_s"] = _RETRY_AFTER_S[error.code]
+    return event
+
+
+def config_event(settings: Settings, options: Options) -> dict[str, Any]:
+    """The server's first message."""
+    return {
+        "type": "config",
+        "useAudioWorklet": settings.pcm_input or options.format != "auto",
+        "mode": options.mode,
+        "protocol": PROTOCOL_VERSION,
+        "language": options.language,
+    }
+
+
+def line_json(line: Line, *, words: bool) -> str:
+    """One committed line, encoded."""
+    item: dict[str, Any] = {
+        "speaker": int(line.speaker),
+        "text": line.text.strip(),
+        "start": clock(line.start_s),
+        "end": clock(line.end_s),
+    }
+    if line.language and line.speaker != SILENCE:
+        item["detected_language"] = line.language
+    if words:
+        item["words"] = [
+            {
+                "text": word.text,
+                "start": round(word.start_s, 2),
+                "end": round(word.end_s, 2),
+                "probability": round(word.probability, 3),
+            }
+            for word in line.words
+        ]
+    return dump(item)
+
+
+def state_fields(snapshot: Snapshot, lag_s: float) -> dict[str, Any]:
+    """What every update holds beside its lines."""
+    return {
+        "buffer_transcription": snapshot.tentative.strip(),
+        "buffer_diarization": "",
+        "buffer_translation": "",
+        "remaining_time_transcription": round(lag_s, 1),
+        "remaining_time_diarization": 0,
+    }
+
+
+def status_of(snapshot: Snapshot) -> str:
+    return "active_transcription" if snapshot.lines or snapshot.tentative.strip() else "no_audio_detected"
+
+
+def clock(seconds: float) -> str:
+    """``H:MM:SS.cc``, for example ``0:00:01.23``."""
+    hundredths = round(max(0.0, seconds) * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest // 100:02d}.{rest % 100:02d}"
+
+
+def dump(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+
+def _choice(query: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = query.get(name) or allowed[0]
+    if value not in allowed:
+        raise _bad_parameter(name, value, ", ".join(allowed))
+    return value
+
+
+def _bad_parameter(name: str, value: str, expected: str) -> ApplianceError:
+    return ApplianceError(f"{name}={value[:40]!r} is not possible", f"expected: {expected}", code="bad_request")

@@ -1,0 +1,167 @@
+"""What all connections share: the engine and whether it is ready, and who is connected."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from appliance import __version__
+from appliance.errors import ApplianceError
+from appliance.pair.locate import Pair
+from appliance.server.models import compute_type
+from appliance.server.protocol import PROTOCOL_VERSION
+from appliance.server.settings import Settings
+
+if TYPE_CHECKING:
+    from appliance.speech.engine import Engine
+
+log = logging.getLogger(__name__)
+
+Status = Literal["loading", "ready", "failed", "stopping"]
+
+STOP_GRACE_S = 4.0
+"""How long clients' last words are worked on after a stop signal."""
+
+
+class Stoppable(Protocol):
+    """A connection, as far as a shutdown is concerned."""
+
+    def stop(self) -> None: ...
+
+
+class Service:
+    """One per process; its methods belong to the event loop's thread, except where they say otherwise."""
+
+    def __init__(self, settings: Settings, pair: Pair, vad_file: Path) -> None:
+        self.settings = settings
+        self.status: Status = "loading"
+        self.failure: BaseException | None = None
+        self.audio_pool = ThreadPoolExecutor(max_workers=settings.max_sessions + 2, thread_name_prefix="audio")
+        self._pair = pair
+        self._vad_file = vad_file
+        self._engine: Engine | None = None
+        self._connections: set[Stoppable] = set()
+        self._idle = asyncio.Event()
+        self._started = time.monotonic()
+
+    def start_loading(self, on_failure: Callable[[], None]) -> None:
+        """Load the engine in a thread; ``on_failure`` is called in this event loop if that fails."""
+        loop = asyncio.get_running_loop()
+        loaded: asyncio.Future[Engine] = loop.create_future()
+
+        def settle(engine: "Engine | None", error: BaseException | None) -> None:
+            if loaded.cancelled():
+                return
+            if engine is not None:
+                loaded.set_result(engine)
+            else:
+                loaded.set_exception(error or RuntimeError("loading the engine ended without a result"))
+
+        def load() -> None:
+            engine, error = None, None
+            try:
+                engine = self._load()
+            except (ApplianceError, RuntimeError, OSError, ValueError, MemoryError, ImportError) as raised:
+                error = raised
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the server was stopped meanwhile
+                    loop.call_soon_threadsafe(settle, engine, error)
+
+        def done(future: "asyncio.Future[Engine]") -> None:
+            if future.cancelled() or self.status == "stopping":
+                return
+            self.failure = future.exception()
+            if self.failure is None:
+                self._engine, self.status = future.result(), "ready"
+                log.info("ready: %s, after %.1f s", self._pair.name, time.monotonic() - self._started)
+            else:
+                self.status = "failed"
+                on_failure()
+
+        loaded.add_done_callback(done)
+        threading.Thread(target=load, name="load-engine", daemon=True).start()
+
+    def _load(self) -> "Engine":
+        from appliance.speech.engine import Engine, EngineConfig  # imports torch: the port must not wait for it
+
+        settings = self.settings
+        engine = Engine.load(
+            EngineConfig(
+                pair=self._pair,
+                vad_file=self._vad_file,
+                device=settings.device,
+                compute_type=compute_type(settings),
+                workers=settings.workers,
+            )
+        )
+        engine.check_language(settings.language)
+        return engine
+
+    def engine(self) -> "Engine":
+        """The loaded engine.
+
+        Raises:
+            ApplianceError: code ``not_ready`` or ``restarting``.
+        """
+        if self.status == "stopping":
+            raise ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
+        if self._engine is None:
+            raise ApplianceError("the model is still loading", "connect again in a moment", code="not_ready")
+        return self._engine
+
+    @contextlib.contextmanager
+    def seat(self, connection: Stoppable) -> Iterator[None]:
+        """Count a connection while it uses the engine.
+
+        Raises:
+            ApplianceError: code ``over_capacity``.
+        """
+        if len(self._connections) >= self.settings.max_sessions:
+            raise ApplianceError(
+                f"all {self.settings.max_sessions} places are taken",
+                "connect again when another client has finished, or raise --max-sessions (WLK_MAX_SESSIONS)",
+                code="over_capacity",
+            )
+        self._connections.add(connection)
+        try:
+            yield
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._idle.set()
+
+    async def stop(self) -> None:
+        """Ask all connections to end, and wait for them a bounded time."""
+        self.status = "stopping"
+        self._idle.clear()
+        for connection in list(self._connections):
+            connection.stop()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), STOP_GRACE_S + 2)
+
+    def close(self) -> None:
+        """Free the threads, after the last connection."""
+        self.audio_pool.shutdown(wait=False, cancel_futures=True)
+        if self._engine:
+            self._engine.close()
+
+    def report(self) -> dict[str, Any]:
+        """What `/readyz` tells."""
+        report: dict[str, Any] = {
+            "status": self.status,
+            "model": self._pair.name,
+            "version": __version__,
+            "protocol": PROTOCOL_VERSION,
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "sessions": len(self._connections),
+            "max_sessions": self.settings.max_sessions,
+        }
+        if self._engine:
+            report["languages"] = list(self._engine.languages)
+        return report
