@@ -13,8 +13,8 @@ import numpy as np
 from appliance.errors import ApplianceError
 from appliance.speech.audio_container import ContainerDecoder
 from appliance.speech.audio_format import HEAD_BYTES, RawFormat, recognise, refuse_foreign
-from appliance.speech.audio_resample import Resampler
 from appliance.speech.audio_mp4 import BoxGate
+from appliance.speech.audio_resample import Resampler
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 AudioFormat = Literal["auto", "s16le", "f32le"]

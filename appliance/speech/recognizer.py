@@ -17,10 +17,10 @@ from appliance.speech.text import TextCodec
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 MIN_WINDOW_SAMPLES = 10 * SAMPLE_RATE_HZ
-"""Windows are padded to at least this: shorter ones make Whisper miss its end-of-text token."""
+"""Windows of words that may still change are padded to at least this: a quarter of the cost of the full 30 s."""
 
 PADDING_SAMPLES = 4 * SAMPLE_RATE_HZ
-"""Silence that follows the audio in every window."""
+"""Silence that follows the audio in such a window."""
 
 EDGE_FRAMES = FRAMES_PER_S // 4
 """While more audio is to come, tokens that attend to the last 0.25 s are not taken."""
@@ -46,10 +46,6 @@ class End(Enum):
     REWIND = "attention jumped back"
     REPETITION = "text repeats itself"
     LENGTH = "too many tokens"
-
-    @property
-    def is_fault(self) -> bool:
-        return self in (End.REWIND, End.REPETITION, End.LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +104,14 @@ class Recognizer:
         self._blank = torch.tensor(codec.blank, device=self._device)
 
     def recognize(self, request: Request) -> Hypothesis:
-        """Decode a window; a final pass that goes wrong is repeated once with the full 30 s of padding."""
-        padded = max(MIN_WINDOW_SAMPLES, len(request.window) + PADDING_SAMPLES)
-        hypothesis = self._pass(request, padded)
-        if request.is_final and hypothesis.end.is_fault and padded < FULL_WINDOW_SAMPLES:
-            return self._pass(request, FULL_WINDOW_SAMPLES)
-        return hypothesis
-
-    def _pass(self, request: Request, padded_samples: int) -> Hypothesis:
+        """Decode a window once. A final one is padded to the full 30 s, since its text will not be looked at again."""
+        short = max(MIN_WINDOW_SAMPLES, len(request.window) + PADDING_SAMPLES)
+        padded_samples = FULL_WINDOW_SAMPLES if request.is_final else short
         states = self.encoder.encode(request.window, padded_samples)
         cache = self.decoder.start(states)
         language = request.language or self._detect_language(cache)
         content_frames = min(states.shape[0], -(-len(request.window) // FRAME_SAMPLES))
-        greedy = _GreedyPass(self, cache, content_frames, request, language)
-        return greedy.run()
+        return _GreedyPass(self, cache, content_frames, request, language).run()
 
     def _detect_language(self, cache: DecoderCache) -> str:
         """The likeliest language token after start-of-transcript; leaves the cache as it was."""

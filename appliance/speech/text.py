@@ -10,6 +10,9 @@ from faster_whisper.tokenizer import Tokenizer
 from appliance.errors import ApplianceError
 from appliance.pair.dimensions import Dimensions
 
+# Languages whose words are not set apart by spaces: faster-whisper splits them at every character.
+_NO_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
 # Marks that belong to the word before them, beyond ASCII punctuation.
 _CLOSING = string.punctuation + "。，、！？：；」』）》”’…"
 
@@ -58,14 +61,17 @@ class TextCodec:
     def words(self, ids: Sequence[int], language: str) -> list[tuple[str, list[int]]]:
         """Split tokens into words with their tokens: leading spaces kept, marks joined to the word before.
 
+        Where words are set apart by spaces, only a space begins one: "ill-disposed" is a single word, so
+        that its first half is never committed alone.
+
         Tokens of an incomplete UTF-8 sequence at the end are left out.
         """
         texts, groups = self._tokenizer(language).split_to_word_tokens(list(ids))
         words: list[tuple[str, list[int]]] = []
         for text, group in zip(texts, groups, strict=True):
             stripped = text.strip()
-            joins = bool(stripped) and all(mark in _CLOSING for mark in stripped) and not text.startswith(" ")
-            if words and (joins or not stripped):
+            joins = language not in _NO_SPACES or all(mark in _CLOSING for mark in stripped)
+            if words and not text.startswith(" ") and joins:
                 words[-1] = (words[-1][0] + text, words[-1][1] + group)
             else:
                 words.append((text, group))

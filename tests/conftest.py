@@ -1,0 +1,80 @@
+"""What all tests share: real models and recordings, got through the manifest's pinned sources and nothing else.
+
+A missing requirement (no engine, no browser, no index) skips a test with the reason, except where
+`CI` or `WLK_REQUIRE` is set: there it fails, so that nothing is skipped in silence.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from appliance.errors import ApplianceError
+from appliance.fetch import fetch_item
+from appliance.manifest import Item, Manifest, load_manifest
+from appliance.pair.bake import bake
+from appliance.pair.locate import Pair
+from appliance.store import Store
+
+ROOT = Path(__file__).parent.parent
+LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the running test, or fail it where everything is required."""
+    if os.environ.get("CI") or os.environ.get("WLK_REQUIRE"):
+        pytest.fail(f"required here, and missing: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recording and what is said in it."""
+
+    name: str
+    path: Path
+    language: str
+    transcript: str
+
+
+@pytest.fixture(scope="session")
+def manifest() -> Manifest:
+    return load_manifest(ROOT / "models" / "manifest.yaml")
+
+
+@pytest.fixture(scope="session")
+def store() -> Store:
+    return Store(Path(os.environ.get("WLK_STORE") or ROOT / "build" / "store"))
+
+
+def fetched(item: Item, store: Store) -> Path:
+    try:
+        return fetch_item(item, store, offline=False).path
+    except ApplianceError as error:
+        missing(f"{item.name} can't be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
+def librivox(manifest: Manifest, store: Store) -> tuple[Spoken, ...]:
+    """The five transcribed LibriVox utterances: 71 words, 25.6 s."""
+    items = [manifest.recording(name) for name in LIBRIVOX]
+    return tuple(Spoken(item.name, fetched(item, store), item.language, item.transcript) for item in items)
+
+
+@pytest.fixture(scope="session")
+def vad_file(manifest: Manifest, store: Store) -> Path:
+    return fetched(manifest.asset("silero-vad"), store)
+
+
+@pytest.fixture(scope="session")
+def base_pair(manifest: Manifest, store: Store, librivox: tuple[Spoken, ...]) -> Pair:
+    """The real `base`, fetched and baked; what an earlier run baked is used again."""
+    model = manifest.model("base")
+    try:
+        weights = fetch_item(model, store, offline=False)
+    except ApplianceError as error:
+        missing(f"base can't be fetched: {error}")
+    ranks = fetched(manifest.tokenizer(model.tokenizer), store)
+    return bake(model, weights, ranks, librivox[0].path, ROOT / "build" / "pairs")
