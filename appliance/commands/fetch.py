@@ -5,10 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from appliance import log
-from appliance.errors import UsageError
+from appliance.errors import ApplianceError, UsageError
 from appliance.fetch import Artifact, Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, Item, Manifest, WhisperModel, load_manifest
 from appliance.store import Store
+
+_OF_ONE_ITEM = ("fetch_failed", "not_in_store")
+"""Failures after which the other items are still worth a try."""
 
 
 def main(argv: list[str]) -> int:
@@ -24,11 +27,26 @@ def main(argv: list[str]) -> int:
     wanted = _wanted(manifest, options)
     if not wanted:
         raise UsageError("nothing to fetch", "name a model, for example `wlk-appliance fetch base`, or see --list")
+    failures: list[ApplianceError] = []
     with Fetcher(store, offline=options.offline) as fetcher:
         for item in wanted:
             formats = (options.format,) if options.format and isinstance(item, WhisperModel) else None
-            print(_fetched(item, fetcher.fetch(item, formats)), flush=True)
+            try:
+                print(_fetched(item, fetcher.fetch(item, formats)), flush=True)
+            except ApplianceError as error:
+                if error.code not in _OF_ONE_ITEM:
+                    raise
+                failures.append(error)
+    if failures:
+        raise _summary(failures, len(wanted))
     return 0
+
+
+def _summary(failures: list[ApplianceError], wanted: int) -> ApplianceError:
+    if len(failures) == 1:
+        return failures[0]
+    lines = "\n".join(f"  {error.message}" for error in failures)
+    return ApplianceError(f"{len(failures)} of {wanted} files are missing:\n{lines}", failures[0].hint)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -78,17 +78,16 @@ class Fetcher:
         stored = self._stored(sources)
         if stored is not None:
             return stored
-        if self._offline:
-            sources = [source for source in sources if isinstance(source, LocalSource)]
-            if not sources:
-                raise self._not_in_store(item)
+        usable = [source for source in sources if isinstance(source, LocalSource) or not self._offline]
+        if not usable:
+            raise self._not_in_store(item)
         if not self._locked:
             self._held.enter_context(self._store.lock())
             self._locked = True
-            stored = self._stored(item.sources if formats is None else sources)  # another run may have just fetched it
+            stored = self._stored(sources)  # the run that held the lock may have fetched it
             if stored is not None:
                 return stored
-        return self._from_sources(item, sources)
+        return self._from_sources(item, usable)
 
     def _stored(self, sources: Collection[Source]) -> Artifact | None:
         for source in sources:
@@ -98,20 +97,21 @@ class Fetcher:
         return None
 
     def _from_sources(self, item: Item, sources: Collection[Source]) -> Artifact:
-        failures: list[str] = []
+        line = ""
         for source in sources:
+            if line:
+                log.warning("%s: %s; trying %s", item.name, line, source.label)
             try:
                 path = self._obtain(item, source)
             except (SourceError, MismatchError) as error:
                 line = f"{source.label}: {error}"
-                failures.append(line)
-                log.warning("%s: %s", item.name, line)
             else:
                 return Artifact(path, source.sha256, source.size, source.format, source.label)
         if self._offline:
             raise self._not_in_store(item)
+        which = "its only source" if len(sources) == 1 else f"the last of {len(sources)} sources"
         raise ApplianceError(
-            f"{item.name}: no source gave the file\n" + "\n".join(f"  {line}" for line in failures),
+            f"{item.name} can't be fetched: {which} failed: {line}",
             "check this machine's network and pip settings, or give the file by a `local` source in the manifest",
             code="fetch_failed",
         )

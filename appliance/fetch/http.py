@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ import requests
 import urllib3
 
 from appliance import __version__
-from appliance.fetch.errors import SourceError
+from appliance.fetch.errors import BrokenOffError, SourceError, StartAgainError, UnreachableError
 from appliance.fetch.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -32,19 +32,12 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class _BrokenOffError(Exception):
-    """The transfer stopped half-way, in a manner that another try may mend."""
-
-
-class _StartAgainError(_BrokenOffError):
-    """What is here can't be gone on from."""
-
-
 @dataclass(frozen=True, slots=True)
 class HttpClient:
     """How to reach servers: certificate bundle, client certificate, proxies and time-outs.
 
-    ``verify`` is a path of a CA bundle, or True for the default one.
+    ``verify`` is a path of a CA bundle, or True for the default one. ``unreachable`` remembers, by host name,
+    the servers that could not be reached, so that a run over many files waits for each of them once.
     """
 
     session: requests.Session = field(default_factory=requests.Session)
@@ -53,27 +46,60 @@ class HttpClient:
     proxies: Mapping[str, str] = field(default_factory=dict)
     timeout_s: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
     backoff_s: float = 1.0
+    unreachable: dict[str, str] = field(default_factory=dict)
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, *, stream: bool = False
     ) -> requests.Response:
-        """One request; a response of any status is returned."""
-        return self.session.request(
-            method,
-            url,
-            headers={"User-Agent": f"wlk-appliance/{__version__}", **(headers or {})},
-            stream=stream,
-            timeout=self.timeout_s,
-            verify=self.verify,
-            cert=self.client_cert,
-            proxies=dict(self.proxies) or None,
-        )
+        """One request; a response of any status is returned.
 
-    def download(self, url: str, partial: Path, *, size: int | None, label: str) -> bool:
+        Raises:
+            UnreachableError: no connection could be made, now or earlier in this run.
+            BrokenOffError: the connection was lost, or no answer came.
+        """
+        host = urlsplit(url).hostname or ""
+        if host in self.unreachable:
+            raise UnreachableError(f"{self.unreachable[host]} (as before in this run)")
+        try:
+            return self.session.request(
+                method,
+                url,
+                headers={"User-Agent": f"wlk-appliance/{__version__}", **(headers or {})},
+                stream=stream,
+                timeout=self.timeout_s,
+                verify=self.verify,
+                cert=self.client_cert,
+                proxies=dict(self.proxies) or None,
+            )
+        except requests.exceptions.RequestException as error:
+            reason = _failure(error, host)
+            raise (UnreachableError(reason) if _is_unreachable(error) else BrokenOffError(reason)) from error
+
+    def reach(self, url: str) -> None:
+        """Make sure that a server answers at all, whatever it says.
+
+        Raises:
+            SourceError: it does not; an unreachable one is remembered.
+        """
+        try:
+            self.request("HEAD", url).close()
+        except UnreachableError as error:
+            self.unreachable.setdefault(urlsplit(url).hostname or "", str(error))
+            raise
+
+    def download(
+        self, url: str, partial: Path, *, size: int | None, label: str, claim: Callable[[int], None] = lambda _: None
+    ) -> bool:
         """Bring ``partial`` to the whole file, going on where an earlier download stopped.
 
-        ``size`` is the pinned size in bytes, None if not known. The content is not checked here.
-        Returns whether bytes of an earlier download were kept.
+        The content is not checked here.
+
+        Args:
+            size: the pinned size in bytes, None if not known.
+            claim: told how many bytes are about to be written, as soon as that is known; raises if there is no room.
+
+        Returns:
+            Whether bytes of an earlier download were kept.
 
         Raises:
             SourceError: the server can't be reached, refuses, or has another file.
@@ -85,16 +111,17 @@ class HttpClient:
         with Progress(label, size) as progress:
             while size is None or have != size:
                 try:
-                    self._transfer(url, partial, size, progress)
+                    self._transfer(url, partial, size, progress, claim)
                     return kept > 0
-                except requests.exceptions.RequestException as error:
-                    reason = connection_failure(error)
-                    if not reached and _is_unreachable(error):
-                        raise SourceError(reason) from error  # don't make the user wait for more of the same
-                except _StartAgainError as error:
+                except UnreachableError as error:
+                    if not reached:
+                        self.unreachable.setdefault(urlsplit(url).hostname or "", str(error))
+                        raise
+                    reason = str(error)
+                except StartAgainError as error:
                     reason, reached, kept = str(error), True, 0
                     partial.unlink(missing_ok=True)
-                except _BrokenOffError as error:
+                except BrokenOffError as error:
                     reason, reached = str(error), True
                 now = _size_of(partial)
                 failures = 0 if now - have >= _REAL_GAIN_BYTES else failures + 1
@@ -105,7 +132,9 @@ class HttpClient:
                 time.sleep(self.backoff_s * 2 ** max(0, failures - 1))
         return kept > 0
 
-    def _transfer(self, url: str, partial: Path, size: int | None, progress: Progress) -> None:
+    def _transfer(
+        self, url: str, partial: Path, size: int | None, progress: Progress, claim: Callable[[int], None]
+    ) -> None:
         start = _size_of(partial)
         if size is not None and start > size:
             start = 0
@@ -120,6 +149,8 @@ class HttpClient:
             announced = response.headers.get("Content-Length", "")
             if size is not None and announced.isdigit() and start + int(announced) != size:
                 raise SourceError(f"the server has {start + int(announced)} bytes, the manifest says {size}")
+            if announced.isdigit():
+                claim(int(announced))
             _write_etag(partial, url, response.headers.get("ETag", ""))
             _receive(response, partial, start, size, progress)
 
@@ -135,7 +166,7 @@ def _receive(response: requests.Response, partial: Path, start: int, size: int |
             try:
                 piece = next(pieces, b"")
             except (urllib3.exceptions.HTTPError, TimeoutError, ConnectionError) as error:
-                raise _BrokenOffError(f"the connection broke off after {done} bytes") from error
+                raise BrokenOffError(f"the connection broke off after {done} bytes") from error
             if not piece:
                 break
             done += len(piece)
@@ -147,7 +178,7 @@ def _receive(response: requests.Response, partial: Path, start: int, size: int |
         partial.unlink()
         raise SourceError(f"the server sends more than the {limit} bytes expected; cut off")
     if size is not None and done < size:
-        raise _BrokenOffError(f"the server stopped after {done} of {size} bytes")
+        raise BrokenOffError(f"the server stopped after {done} of {size} bytes")
 
 
 def _accepted_start(response: requests.Response, start: int, size: int | None) -> int:
@@ -158,19 +189,18 @@ def _accepted_start(response: requests.Response, start: int, size: int | None) -
         total_fits = match is not None and (size is None or match[3] in ("*", str(size)))
         if match is not None and int(match[1]) == start and total_fits:
             return start
-        raise _StartAgainError("the server answered with another range than asked for")
+        raise StartAgainError("the server answered with another range than asked for")
     if status == 200:
         return 0
     if status == 416:
-        raise _StartAgainError("the server can't go on from there")
+        raise StartAgainError("the server can't go on from there")
     if status in _RETRIED_STATUSES:
-        raise _BrokenOffError(f"the server answered {status} {response.reason}")
+        raise BrokenOffError(f"the server answered {status} {response.reason}")
     raise SourceError(f"the server answered {status} {response.reason}")
 
 
-def connection_failure(error: requests.exceptions.RequestException) -> str:
+def _failure(error: requests.exceptions.RequestException, host: str) -> str:
     """One line for a request that got no answer, without the address (it may hold credentials)."""
-    host = urlsplit(error.request.url or "").hostname if error.request is not None else None
     where = host or "the server"
     cause = _cause(error)
     if isinstance(error, requests.exceptions.ProxyError):

@@ -3,12 +3,12 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-
 from appliance.fetch.errors import SourceError
-from appliance.fetch.http import CONNECT_TIMEOUT_S, HttpClient, connection_failure
+from appliance.fetch.http import CONNECT_TIMEOUT_S, HttpClient
+from appliance.fetch.progress import Progress
 from appliance.manifest import HuggingfaceSource
 
 # Read by huggingface_hub when it is first imported. Plain HTTP resumes and goes through mirrors; xet does neither.
@@ -20,7 +20,7 @@ _SETTINGS = {
 }
 
 
-def download(source: HuggingfaceSource, folder: Path, client: HttpClient) -> Path:
+def download(source: HuggingfaceSource, folder: Path, client: HttpClient, label: str) -> Path:
     """Download one file into ``folder``, going on where an earlier try stopped, and return its path.
 
     Raises:
@@ -32,10 +32,7 @@ def download(source: HuggingfaceSource, folder: Path, client: HttpClient) -> Pat
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     url = hf_hub_url(source.repo, source.file, revision=source.revision)
-    try:  # the hub's client tries a server that is not there for half a minute
-        client.request("HEAD", url).close()
-    except requests.exceptions.RequestException as error:
-        raise SourceError(connection_failure(error)) from error
+    client.reach(url)  # the hub's own client tries a server that is not there for half a minute
     try:
         path = hf_hub_download(
             source.repo,
@@ -43,6 +40,7 @@ def download(source: HuggingfaceSource, folder: Path, client: HttpClient) -> Pat
             revision=source.revision,
             local_dir=folder,
             etag_timeout=CONNECT_TIMEOUT_S,
+            tqdm_class=_bar_class(label),
         )
     except errors.GatedRepoError as error:
         raise SourceError(f"{source.repo} wants its terms accepted first; then set HF_TOKEN") from error
@@ -61,6 +59,21 @@ def download(source: HuggingfaceSource, folder: Path, client: HttpClient) -> Pat
             raise  # the disk
         raise SourceError(f"{urlsplit(url).hostname} failed: {_first_line(error)}") from error
     return Path(path)
+
+
+def _bar_class(label: str) -> Any:
+    """A stand-in for tqdm that the hub's client can make, so that its downloads look like all others here."""
+
+    class Bar(Progress):
+        def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
+            super().__init__(label, total)
+            self._done = initial
+
+        def update(self, more: int) -> None:
+            self._done += more
+            self.at(self._done)
+
+    return Bar
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import requests
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from pypi_simple import (
@@ -21,7 +20,7 @@ from pypi_simple import (
 )
 
 from appliance.fetch.errors import SourceError
-from appliance.fetch.http import HttpClient, connection_failure
+from appliance.fetch.http import HttpClient
 from appliance.fetch.pip_settings import PipSettings
 from appliance.manifest import IndexPart
 
@@ -92,8 +91,6 @@ class PythonIndex:
                 host = urlsplit(url).hostname
                 raise SourceError(f"the index {host} answered {response.status_code} {response.reason}")
             return ProjectPage.from_response(response, project).packages
-        except requests.exceptions.RequestException as error:
-            raise SourceError(connection_failure(error)) from error
         except (UnsupportedContentTypeError, UnsupportedRepoVersionError, ValueError) as error:
             raise SourceError(f"the index {urlsplit(url).hostname} gave a page that can't be read") from error
 

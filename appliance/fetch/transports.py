@@ -30,7 +30,7 @@ class Transports:
         self._settings = settings
         self._index: PythonIndex | None = None
         self._archives: dict[str, tuple[Path, str]] = {}
-        self._downloaded: list[Path] = []
+        self._complete: list[Path] = []
 
     def __enter__(self) -> "Transports":
         return self
@@ -38,9 +38,14 @@ class Transports:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for archive in self._downloaded:
-            archive.unlink(missing_ok=True)
         self._client.session.close()
+        if kind is not None and not issubclass(kind, Exception):
+            return  # interrupted: the next run goes on from what is here
+        for archive in self._complete:
+            archive.unlink(missing_ok=True)
+        if kind is None:
+            for left in self._store.partial("").glob("*.archive*"):
+                left.unlink(missing_ok=True)
 
     def obtain(self, name: str, source: OpenaiSource | HuggingfaceSource | IndexSource) -> Path:
         """Bring a source's file into the store and return its path there.
@@ -51,7 +56,7 @@ class Transports:
         if isinstance(source, OpenaiSource):
             return self._from_web(name, source)
         if isinstance(source, HuggingfaceSource):
-            return self._from_hub(source)
+            return self._from_hub(name, source)
         return self._from_index(name, source)
 
     def _from_web(self, name: str, source: OpenaiSource) -> Path:
@@ -66,13 +71,13 @@ class Transports:
         self._download(self._client, source.url, partial, source.size, name)
         return self._admit(partial, source.sha256, source.size)
 
-    def _from_hub(self, source: HuggingfaceSource) -> Path:
+    def _from_hub(self, name: str, source: HuggingfaceSource) -> Path:
         from appliance.fetch import hub
 
         folder = self._store.partial(f"hub-{source.sha256[:16]}")
         self._store.require_space(source.size - _bytes_in(folder), source.label)
         with self._store.writing():
-            path = hub.download(source, folder, self._client)
+            path = hub.download(source, folder, self._client, name)
         try:
             return self._store.admit(path, source.sha256, source.size)
         finally:
@@ -80,7 +85,7 @@ class Transports:
 
     def _from_index(self, name: str, source: IndexSource) -> Path:
         partial = self._store.partial(f"{source.sha256}.joined")
-        archives = [self._archive(part, source.size, name) for part in source.parts]
+        archives = [self._archive(part, name) for part in source.parts]
         self._store.require_space(source.size, name)
         try:
             with self._store.writing(), partial.open("wb") as joined:
@@ -98,26 +103,26 @@ class Transports:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _archive(self, part: IndexPart, size: int, name: str) -> tuple[Path, str]:
+    def _archive(self, part: IndexPart, name: str) -> tuple[Path, str]:
         """A distribution that holds a part, as (file on this machine, its own file name); fetched once a run."""
         key = f"{part.package} {part.version} {part.archive}"
         if key not in self._archives:
-            self._archives[key] = self._first_archive(part, size, name)
+            self._archives[key] = self._first_archive(part, name)
         return self._archives[key]
 
-    def _first_archive(self, part: IndexPart, size: int, name: str) -> tuple[Path, str]:
+    def _first_archive(self, part: IndexPart, name: str) -> tuple[Path, str]:
         troubles: list[str] = []
         try:
             for found in self._python_index().candidates(part):
                 try:
-                    return self._checked_archive(found, size, name), found.filename
+                    return self._checked_archive(found, name), found.filename
                 except SourceError as error:
                     troubles.append(f"{found.filename}: {error}")
         except SourceError as error:
             troubles.append(str(error))
         raise SourceError("; ".join(dict.fromkeys(troubles)))
 
-    def _checked_archive(self, found: Distribution, size: int, name: str) -> Path:
+    def _checked_archive(self, found: Distribution, name: str) -> Path:
         if found.path is not None:
             if not found.path.is_file():
                 raise SourceError(f"{found.path} is listed, but is not there")
@@ -125,22 +130,25 @@ class Transports:
             return found.path
         key = found.digests.get("sha256") or hashlib.sha256(found.url.encode()).hexdigest()
         partial = self._store.partial(f"{key}.archive")
-        self._downloaded += [partial, etag_file(partial)]
-        self._store.require_space((found.size or size) + size, found.filename)
         self._download(self._python_index().client, found.url, partial, found.size, f"{name} ({found.filename})")
         try:
             _check_digests(partial, found)
         except SourceError:
             partial.unlink()
             raise
+        finally:
+            etag_file(partial).unlink(missing_ok=True)
+        self._complete.append(partial)
         return partial
 
     def _download(self, client: HttpClient, url: str, partial: Path, size: int | None, label: str) -> bool:
+        def claim(more: int) -> None:
+            self._store.require_space(more, label)
+
         if size is not None:
-            here = partial.stat().st_size if partial.exists() else 0
-            self._store.require_space(size - here, label)
+            claim(size - (partial.stat().st_size if partial.exists() else 0))
         with self._store.writing():
-            return client.download(url, partial, size=size, label=label)
+            return client.download(url, partial, size=size, label=label, claim=claim)
 
     def _admit(self, partial: Path, sha256: str, size: int) -> Path:
         try:
@@ -153,7 +161,11 @@ class Transports:
             settings = self._settings or read_pip_settings()
             proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {}
             client = replace(
-                self._client, verify=settings.cert or True, client_cert=settings.client_cert, proxies=proxies
+                self._client,
+                verify=settings.cert or True,
+                client_cert=settings.client_cert,
+                proxies=proxies,
+                unreachable={},
             )
             self._index = PythonIndex(settings, client)
         return self._index
