@@ -1,0 +1,174 @@
+"""The base image: the pinned one where a registry has it, else a Debian stand-in made on this host.
+
+The stand-in is Debian's own minimal system with its own Python, from the package mirror that this
+host's apt already uses, pruned the way slim images are. It needs root, as debootstrap does.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+
+from appliance.container.engine import Engine, install_packages
+from appliance.errors import ApplianceError
+from appliance.run import output, run
+
+log = logging.getLogger(__name__)
+
+BASE_VARIABLE = "WLK_BASE"
+"""A base image to use as it is; it must hold python3 3.11 and glibc 2.28 or newer."""
+
+_SUITE = "bookworm"
+_PACKAGES = ("python3-minimal", "python3", "ca-certificates", "tzdata")
+_REGISTRY_ANSWER_S = 15.0
+_PULL_S = 1800.0
+# What slim images leave out too; copyright files stay, as the licences ask.
+_PRUNED = (
+    "usr/share/doc-base",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/share/locale",
+    "usr/share/man",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/lib/apt/lists",
+    "var/log",
+    "etc/apt/sources.list",
+    "etc/resolv.conf",
+    "etc/hostname",
+)
+_RECIPE = "3"
+"""Part of the stand-in's tag: count up when what goes into it changes."""
+
+
+def pinned_base(dockerfile: Path) -> str:
+    """The default of a Dockerfile's ``ARG BASE=name@sha256:...``.
+
+    Raises:
+        ApplianceError: there is none, or it isn't pinned by digest.
+    """
+    found = re.search(r"^ARG BASE=(\S+@sha256:[0-9a-f]{64})$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        raise ApplianceError(f"{dockerfile} pins no base image", "it needs a line: ARG BASE=NAME@sha256:DIGEST")
+    return found.group(1)
+
+
+def stand_in_name() -> str:
+    """Name and tag of the stand-in image; the tag changes with its recipe."""
+    recipe = hashlib.sha256("\n".join([_RECIPE, _SUITE, *_PACKAGES, *_PRUNED]).encode()).hexdigest()[:8]
+    return f"wlk-appliance-base:{_SUITE}-{recipe}"
+
+
+def ensure_base(engine: Engine, dockerfile: Path, cache_dir: Path) -> str:
+    """Name of a base image that is present locally, pulling it or making the stand-in first.
+
+    Args:
+        cache_dir: where the stand-in's archive is kept (about 100 MB).
+
+    Raises:
+        ApplianceError: neither the pinned image nor a stand-in is to be had on this host.
+    """
+    chosen = os.environ.get(BASE_VARIABLE)
+    if chosen:
+        if engine.image_id(chosen) is None:
+            engine.run(["pull", chosen], hint=f"unset {BASE_VARIABLE} to let the base be chosen")
+        return chosen
+    pinned, stand_in = pinned_base(dockerfile), stand_in_name()
+    for name in (pinned, stand_in):
+        if engine.image_id(name) is not None:
+            log.info("base image: %s", name)
+            return name
+    if _registry_answers(engine, pinned):
+        log.info("base image: pulling %s", pinned)
+        engine.run(["pull", "--quiet", pinned], timeout_s=_PULL_S, hint="try again, or set " + BASE_VARIABLE)
+        return pinned
+    archive = cache_dir / f"{stand_in.replace(':', '-')}.tar"
+    if not archive.is_file():
+        log.warning("no image registry answers: making the base %s with debootstrap", stand_in)
+        _make_archive(archive)
+    engine.run(["import", "--change", "CMD python3", "--change", "ENV LANG=C.UTF-8", archive, stand_in], capture=True)
+    return stand_in
+
+
+def _registry_answers(engine: Engine, name: str) -> bool:
+    """Whether the image's registry knows it; bounded, so that a silent network costs seconds only."""
+    try:
+        done = engine.run(["manifest", "inspect", name], check=False, capture=True, timeout_s=_REGISTRY_ANSWER_S)
+    except ApplianceError as error:
+        log.info("registry: %s", error.message)
+        return False
+    if done.returncode != 0:
+        log.info("registry: %s", done.stderr.strip().splitlines()[-1:] or "no answer")
+    return done.returncode == 0
+
+
+def _make_archive(archive: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ApplianceError(
+            "no image registry answers, and the stand-in base needs root on a Debian host",
+            f"make it elsewhere and load it, or name a base image of yours: {BASE_VARIABLE}=IMAGE",
+        )
+    if shutil.which("debootstrap") is None:
+        log.warning("installing debootstrap, to make the base image")
+        install_packages(["debootstrap"], "to make the base image")
+    mirrors = _mirrors()
+    root = archive.parent / "root"
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    words = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(root), mirrors[_SUITE]]
+    run(words, capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
+    _take_updates(root, mirrors)
+    _prune(root)
+    partial = archive.with_name(archive.name + ".partial")
+    run(
+        ["tar", "--create", "--file", partial, "--directory", root, "--numeric-owner", "--sort=name", "--one-file-system"]
+        + ["--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./tmp/*", "."]
+    )
+    partial.rename(archive)
+    shutil.rmtree(root)
+
+
+def _mirrors() -> dict[str, str]:
+    """Address per suite of Debian's main packages, as this host's apt is configured.
+
+    Raises:
+        ApplianceError: apt here has no source for the suite.
+    """
+    words = ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]
+    mirrors: dict[str, str] = {}
+    for line in output(words).splitlines():
+        release, component, address = line.split()
+        if component == "main" and release in (_SUITE, f"{_SUITE}-updates", f"{_SUITE}-security"):
+            mirrors.setdefault(release, address)
+    if _SUITE not in mirrors:
+        raise ApplianceError(
+            f"this host's apt has no source for Debian {_SUITE}, so no stand-in base can be made",
+            f"add one, or name a base image of yours: {BASE_VARIABLE}=IMAGE",
+        )
+    return mirrors
+
+
+def _take_updates(root: Path, mirrors: dict[str, str]) -> None:
+    """Security and point updates, which debootstrap leaves out, with this host's apt settings."""
+    lines = [f"deb {address} {suite} main\n" for suite, address in mirrors.items()]
+    (root / "etc/apt/sources.list").write_text("".join(lines), encoding="utf-8")
+    settings = [line.rstrip(";") for line in output(["apt-config", "dump"]).splitlines() if "Proxy" in line]
+    options = [word for line in settings for word in ("-o", line.replace(' "', "=", 1).rstrip('"'))]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    for words in (["update"], ["upgrade", "--yes"], ["clean"]):
+        run(["chroot", root, "apt-get", "-qq", *options, *words], capture=True, env=environment)
+
+
+def _prune(root: Path) -> None:
+    for part in _PRUNED:
+        path = root / part
+        if path.is_dir():
+            for child in path.iterdir():
+                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+        else:
+            path.unlink(missing_ok=True)
+    for path in (root / "usr/share/doc").rglob("*"):
+        if path.name != "copyright" and (path.is_symlink() or not path.is_dir()):
+            path.unlink()

@@ -1,0 +1,138 @@
+"""Downloads the wheels of a lock file into one folder, with the host's own pip settings, and checks each of them.
+
+Every wheel is pinned by hash, so it does not matter which index or folder it came from.
+"""
+
+import logging
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.digest import sha256_file
+from appliance.errors import ApplianceError
+from appliance.run import run
+
+log = logging.getLogger(__name__)
+
+TORCH_INDEX_VARIABLE = "WLK_TORCH_INDEX"
+"""Index that has the CPU build of torch; set it where a mirror of ours holds it."""
+
+_TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+_INDEX_ANSWER_S = 3
+_PYTHON_VERSION = "3.11"
+_REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>\S+)")
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One locked requirement and the SHA-256 digests any of its files may have."""
+
+    name: str
+    version: str
+    hashes: frozenset[str]
+
+    def as_requirement(self) -> str:
+        return " ".join([f"{self.name}=={self.version}", *(f"--hash=sha256:{digest}" for digest in sorted(self.hashes))])
+
+
+def read_lock(lock: Path) -> list[Pin]:
+    """The pins of a requirements file.
+
+    Raises:
+        ApplianceError: a requirement has no hash.
+    """
+    text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
+    pins: list[Pin] = []
+    for line in text.splitlines():
+        found = _REQUIREMENT.match(line)
+        if found is None:
+            continue
+        hashes = frozenset(_HASH.findall(line))
+        if not hashes:
+            raise ApplianceError(f"{lock}: {found['name']} has no hash", "regenerate the lock: make lock")
+        pins.append(Pin(found["name"], found["version"], hashes))
+    return pins
+
+
+def fill_wheelhouse(locks: list[Path], folder: Path) -> list[Path]:
+    """Make the folder hold exactly the locked wheels, and return them sorted by name.
+
+    Nothing is downloaded, and no socket opened, when they are all there.
+
+    Raises:
+        ApplianceError: a wheel is to be had nowhere.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pins = [pin for lock in locks for pin in read_lock(lock)]
+    missing = _missing(pins, folder)
+    if missing:
+        log.info("wheelhouse: downloading %d of %d wheels", len(missing), len(pins))
+        torch = [pin for pin in missing if pin.name == "torch"]
+        if torch:
+            _download_torch(torch[0], folder)
+        _download([pin for pin in missing if pin.name != "torch"], folder)
+        missing = _missing(pins, folder)
+    if missing:
+        raise ApplianceError(
+            f"wheels are missing in {folder}: {', '.join(pin.name for pin in missing)}", "regenerate the lock: make lock"
+        )
+    wheels = sorted(folder.glob("*.whl"))
+    log.info("wheelhouse: %d wheels, %.0f MB", len(wheels), sum(wheel.stat().st_size for wheel in wheels) / 1e6)
+    return wheels
+
+
+def _missing(pins: list[Pin], folder: Path) -> list[Pin]:
+    """Pins without a wheel in the folder; wheels that no pin allows are removed."""
+    allowed = {digest for pin in pins for digest in pin.hashes}
+    present: set[str] = set()
+    for wheel in folder.iterdir():
+        digest = sha256_file(wheel)
+        if digest in allowed:
+            present.add(digest)
+        else:
+            wheel.unlink()
+    return [pin for pin in pins if not pin.hashes & present]
+
+
+def _download(pins: list[Pin], folder: Path, *options: str) -> None:
+    if not pins:
+        return
+    requirements = folder.parent / f"{folder.name}.requirements.txt"
+    requirements.write_text("".join(pin.as_requirement() + "\n" for pin in pins), encoding="utf-8")
+    words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    words += ["--only-binary=:all:", "--require-hashes", "--python-version", _PYTHON_VERSION]
+    words += [*options, "--dest", str(folder), "--requirement", str(requirements)]
+    try:
+        run(words, capture=True, hint="check pip's settings on this host: pip config list")
+    finally:
+        requirements.unlink(missing_ok=True)
+
+
+def _download_torch(pin: Pin, folder: Path) -> None:
+    """The CPU build of torch: from the index given, else from pip's own places, else from PyTorch's if it answers."""
+    given = os.environ.get(TORCH_INDEX_VARIABLE)
+    if given:
+        _download([pin], folder, "--extra-index-url", given)
+        return
+    try:
+        _download([pin], folder)
+    except ApplianceError as error:
+        if not _index_answers(_TORCH_CPU_INDEX):
+            raise ApplianceError(
+                f"torch {pin.version} (CPU build) is in none of pip's configured places, "
+                f"and {_TORCH_CPU_INDEX} does not answer",
+                f"put the wheel into a folder and set PIP_FIND_LINKS=FOLDER, or set {TORCH_INDEX_VARIABLE}=ADDRESS",
+            ) from error
+        _download([pin], folder, "--extra-index-url", _TORCH_CPU_INDEX)
+
+
+def _index_answers(address: str) -> bool:
+    words = [sys.executable, "-m", "pip", "index", "versions", "torch", "--index-url", address]
+    words += ["--timeout", str(_INDEX_ANSWER_S), "--retries", "0", "--disable-pip-version-check"]
+    try:
+        return run(words, check=False, capture=True, timeout_s=2 * _INDEX_ANSWER_S).returncode == 0
+    except ApplianceError:
+        return False
