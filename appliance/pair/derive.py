@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from appliance.errors import ApplianceError
 from appliance.pair.ct2_file import Ct2File
 from appliance.pair.dimensions import Dimensions
 from appliance.pair.weight_names import Shape, Stack, decoder_shapes, decoder_stacks, encoder_shapes, encoder_stacks
+
+if TYPE_CHECKING:
+    from appliance.pair.checkpoint import Checkpoint
 
 Half = NDArray[np.float16]
 _PREFIX = "decoder."
@@ -66,6 +69,18 @@ def checkpoint_from_ct2(file: Ct2File) -> dict[str, Half]:
     return weights
 
 
+def halves(checkpoint: "Checkpoint") -> dict[str, Half]:
+    """A checkpoint's weights in float16, under the same names; views where they are float16.
+
+    Raises:
+        ApplianceError: a value does not fit float16.
+    """
+    return {
+        name: to_half(weight.half().numpy(), f"{checkpoint.path}: {name}")
+        for name, weight in checkpoint.weights.items()
+    }
+
+
 def write_ct2(folder: Path, dimensions: Dimensions, weights: Mapping[str, Half], vocabulary: list[str]) -> None:
     """Write a CTranslate2 Whisper model in float16; of its side files only those CTranslate2 itself writes.
 
@@ -112,7 +127,8 @@ def _assign(spec: Any, name: str, value: Half) -> None:
     *scopes, last = name.split("/")
     for scope in scopes:
         head, _, index = scope.rpartition("_")
-        spec = getattr(spec, head)[int(index)] if index.isdigit() else getattr(spec, scope)
+        # A numbered scope is an attribute of its own in some specifications, and a place in a list in others.
+        spec = getattr(spec, scope) if hasattr(spec, scope) else getattr(spec, head)[int(index)]
     setattr(spec, last, value)
 
 

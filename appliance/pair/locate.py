@@ -84,8 +84,8 @@ def open_pair(encoder_dir: Path, decoder_dir: Path) -> Pair:
     ):
         raise ApplianceError(
             f"no usable alignment heads for {encoder_dir}: {'none given' if not heads else list(heads)}",
-            f"put 'alignment_heads' ([layer, head] pairs; {dimensions.n_text_layer} layers of "
-            f"{dimensions.n_text_head} heads here) into {encoder_dir / 'config.json'}, as the model's publisher gives them",
+            f"put 'alignment_heads' ([layer, head] pairs; {dimensions.n_text_layer} layers of {dimensions.n_text_head} "
+            f"heads here) into {encoder_dir / 'config.json'}, as the model's publisher gives them",
             code="missing_alignment_heads",
         )
     name = record.name if record is not None else _short_name(encoder_dir)

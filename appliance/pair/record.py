@@ -37,15 +37,18 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class ProofRecord:
-    """Measured differences between a derived half and its origin, and what was allowed (see `proof`)."""
+    """Measured differences between a derived half and its origin, and what was allowed (see `proof`).
+
+    The errors are given as the power of ten they stay below: their digits differ from one processor to
+    the next. ``encoder_error_below`` is ``None`` where the encoder is the origin itself.
+    """
 
     recording_sha256: str
     derived: str
     tokens: int
-    encoder_error: float | None
-    logits_error: float
+    encoder_error_below: float | None
+    logits_error_below: float
     tolerance: float
-    same_tokens: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from typing import Any
 from appliance.errors import ApplianceError
 from appliance.pair.dimensions import Dimensions
 
-LANGUAGES = tuple(
-    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
-    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
-    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue".split()
-)
+_CODES = """
+en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml cy sk
+te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo
+ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue
+"""
+LANGUAGES = tuple(_CODES.split())
 """Whisper's languages in the order of their tokens; models before large-v3 lack the last one."""
 
 TIMESTAMPS = tuple(f"<|{step * 0.02:.2f}|>" for step in range(1501))
@@ -88,7 +89,7 @@ def write_tokenizer_files(
 ) -> None:
     """Write the side files of a CTranslate2 Whisper folder: all that faster-whisper reads besides ``model.bin``."""
     _write(folder / "tokenizer.json", tokenizer_json(vocabulary), indent=None)
-    _write(folder / "vocabulary.json", vocabulary.texts)
+    _write(folder / "vocabulary.json", vocabulary.texts, end="")
     _write(folder / "config.json", config_json(folder / "tokenizer.json", vocabulary, heads))
     if dimensions.n_mels != 80:
         # What faster-whisper's feature extractor takes its size from; without this file it assumes 80 bands.
@@ -220,8 +221,8 @@ def _template(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, content: Any, indent: int | None = 2) -> None:
-    path.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
+def _write(path: Path, content: Any, *, indent: int | None = 2, end: str = "\n") -> None:
+    path.write_text(json.dumps(content, indent=indent) + end, encoding="utf-8")
 
 
 def _broken(path: Path, why: str) -> ApplianceError:
