@@ -1,0 +1,104 @@
+"""``wlk-appliance transcribe``: stream a file through a running server and print the text."""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.client import ClientOptions, Transcript, transcribe
+from appliance.errors import ApplianceError
+from appliance.server.places import CERTIFICATE_NAME, default_state_dir
+from appliance.speech.audio import AudioDecoder
+from appliance.speech.audio_file import decode_file
+from appliance.speech.types import Samples
+
+_STDIN_BYTES = 4096
+
+
+def main(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    options = ClientOptions(
+        url=args.url,
+        language=args.language,
+        token=args.token,
+        words=args.json,
+        insecure=args.insecure,
+        certificate=args.cacert or _own_certificate(),
+        pace=args.pace,
+    )
+    samples = _from_stdin() if args.file == "-" else decode_file(Path(args.file))
+    show = Display()
+    try:
+        transcript = transcribe(samples, options, show.update)
+    finally:
+        show.close()
+    if args.json:
+        print(json.dumps({"text": transcript.committed, "lines": transcript.lines}, ensure_ascii=False))
+    else:
+        print(transcript.committed)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wlk-appliance transcribe",
+        description="Stream an audio file through a running server; the text grows on stderr, and ends on stdout.",
+    )
+    parser.add_argument("file", metavar="FILE|-", help="audio file of any common format, or - for stdin")
+    parser.add_argument("--url", default=ClientOptions.url, help="the server's /asr address [%(default)s]")
+    parser.add_argument("--language", help="language code, or auto (default: the server's)")
+    parser.add_argument("--token", help="the server's token, if it wants one")
+    parser.add_argument("--pace", choices=("fast", "realtime"), default="fast", help="how fast to send [%(default)s]")
+    parser.add_argument("--cacert", type=Path, metavar="FILE", help="certificate to trust (PEM)")
+    parser.add_argument("--insecure", action="store_true", help="accept any certificate")
+    parser.add_argument("--json", action="store_true", help="print text, lines and words as JSON")
+    return parser
+
+
+def _own_certificate() -> Path | None:
+    """The certificate of a server on this machine, where its state folder is readable."""
+    path = default_state_dir() / CERTIFICATE_NAME
+    try:
+        with path.open("rb"):
+            return path
+    except OSError:
+        return None
+
+
+def _from_stdin() -> Iterator[Samples]:
+    decoder = AudioDecoder()
+    if sys.stdin.isatty():
+        raise ApplianceError("stdin is a terminal", "pipe audio into it, or name a file")
+    try:
+        while data := sys.stdin.buffer.read1(_STDIN_BYTES):
+            yield from decoder.feed(data)
+        yield from decoder.finish()
+    finally:
+        decoder.close()
+
+
+class Display:
+    """The growing transcript on stderr: in place on a terminal, else a line each time committed text grows."""
+
+    def __init__(self) -> None:
+        self._in_place = sys.stderr.isatty()
+        self._committed = ""
+
+    def update(self, transcript: Transcript) -> None:
+        committed = transcript.committed
+        if self._in_place:
+            room = max(20, shutil.get_terminal_size().columns - 2)
+            tentative = transcript.tentative[-room // 2 :]
+            tail = committed[-(room - len(tentative)) :]
+            sys.stderr.write(f"\r\x1b[K{tail} \x1b[2m{tentative}\x1b[0m")
+        elif len(committed) > len(self._committed):
+            sys.stderr.write(f"{committed[len(self._committed) :].strip()}\n")
+        sys.stderr.flush()
+        self._committed = committed
+
+    def close(self) -> None:
+        if self._in_place:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

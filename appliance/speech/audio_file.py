@@ -1,0 +1,39 @@
+"""A whole audio file as pieces of samples. Unlike a stream, a file may be read back and forth."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+
+from appliance.errors import ApplianceError
+from appliance.speech.audio_format import unsupported
+from appliance.speech.audio_resample import Resampler
+from appliance.speech.types import Samples
+
+
+def decode_file(path: Path) -> Iterator[Samples]:
+    """All samples of a file's first audio stream, in pieces as they are decoded.
+
+    Raises:
+        ApplianceError: the file can't be read, or holds no audio that we know.
+    """
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise ApplianceError(f"can't read {path}: {error.strerror}", "give an audio file") from error
+    resampler = Resampler()
+    hint = "WebM, Ogg, WAV, FLAC, MP3, MP4 and AAC files work"
+    try:
+        with av.open(f"file:{path}", "r") as container:
+            if not container.streams.audio:
+                raise unsupported(f"{path} holds no audio", hint)
+            for frame in container.decode(container.streams.audio[0]):
+                samples = resampler.push(frame)
+                if samples.size:
+                    yield samples
+    except av.FFmpegError as error:
+        raise unsupported(f"{path} is no audio that can be decoded: {error.strerror}", hint) from error
+    samples = resampler.flush()
+    if samples.size:
+        yield samples
