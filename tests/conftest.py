@@ -77,4 +77,4 @@ def base_pair(manifest: Manifest, store: Store, librivox: tuple[Spoken, ...]) ->
     except ApplianceError as error:
         missing(f"base can't be fetched: {error}")
     ranks = fetched(manifest.tokenizer(model.tokenizer), store)
-    return bake(model, weights, ranks, librivox[0].path, ROOT / "build" / "pairs")
+    return bake(model, weights, ranks, librivox[0].path, ROOT / "build" / "pairs").pair

@@ -96,7 +96,8 @@ class Session:
         """Hear what came in, with at most one pass of the model.
 
         Returns:
-            The new state, or None when nothing changed since the last call. Blocks for the time of a pass.
+            The new state, or None when no text changed since the last call; the call that ends the stream
+            always returns it. Blocks for the time of a pass.
         """
         finished = self._take_inbox()
         boundary = self._hear()
@@ -233,7 +234,8 @@ class Session:
         if self._window is not None:
             tentative = "".join(word.text for word in self._window.tentative)
         snapshot = self._transcript.snapshot(tentative, self._received / SAMPLE_RATE_HZ, self._decided / SAMPLE_RATE_HZ)
-        if self._last is not None and (snapshot.lines, snapshot.tentative) == (self._last.lines, self._last.tentative):
+        last = self._last
+        if last is not None and not self._done and (snapshot.lines, snapshot.tentative) == (last.lines, last.tentative):
             return None
         self._last = snapshot
         return snapshot

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile
 
 from appliance.errors import ApplianceError
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
@@ -39,7 +40,7 @@ class VadModel:
         options.inter_op_num_threads = 1
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError) as error:
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
             raise ApplianceError(
                 f"{file} is not a usable silero-vad model: {_first_line(error)}",
                 "copy silero_vad.onnx of silero-vad 6 there",
