@@ -129,7 +129,10 @@ class Store:
             raise
 
     def _full(self, message: str) -> ApplianceError:
-        hint = f"free some space (see `du -sh {self.root}`), or choose another disk with --store DIR or WLK_STORE"
+        hint = (
+            f"free some space (unfinished downloads lie in {self.root / 'partial'}), "
+            "or choose another disk with --store DIR or WLK_STORE"
+        )
         return ApplianceError(message, hint, code="store_full")
 
     def _blob_path(self, sha256: str) -> Path:

@@ -54,7 +54,7 @@ def test_a_damaged_file_counts_as_missing(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_the_disk_is_looked_at_first(tmp_path: Path) -> None:
-    with pytest.raises(ApplianceError, match="x needs 1000000000000.0 MB more in .*, .* MB are free") as caught:
+    with pytest.raises(ApplianceError, match=r"x needs 1000000000000.0 MB more in .*, .* MB are free") as caught:
         Store(tmp_path).require_space(10**18, "x")
     assert caught.value.code == "store_full"
     assert "--store" in caught.value.hint
@@ -62,7 +62,7 @@ def test_the_disk_is_looked_at_first(tmp_path: Path) -> None:
 
 def test_a_store_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ApplianceError, match="cannot write to the store .*file/store: Not a directory") as caught:
+    with pytest.raises(ApplianceError, match=r"cannot write to the store .*file/store: Not a directory") as caught:
         Store(tmp_path / "file" / "store").partial("x")
     assert caught.value.code == "store_unwritable"
 

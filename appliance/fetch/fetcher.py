@@ -57,8 +57,8 @@ class Fetcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.close()
         self._locked = False
+        self._held.__exit__(kind, error, trace)
 
     def fetch(self, item: Item, formats: Collection[str] | None = None) -> Artifact:
         """The verified file of an item: one that is in the store already, else from the first source that works.

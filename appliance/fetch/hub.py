@@ -30,7 +30,8 @@ def download(source: HuggingfaceSource, folder: Path, client: HttpClient, label:
         os.environ.setdefault(name, value)
     from huggingface_hub import errors, hf_hub_download, hf_hub_url
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    for name in ("huggingface_hub", "httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # what matters of it comes back as an exception
     url = hf_hub_url(source.repo, source.file, revision=source.revision)
     client.reach(url)  # the hub's own client tries a server that is not there for half a minute
     try:

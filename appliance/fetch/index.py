@@ -47,6 +47,7 @@ class PythonIndex:
 
     settings: PipSettings
     client: HttpClient
+    _pages: dict[tuple[str, str], list[DistributionPackage]] = field(default_factory=dict)
 
     def candidates(self, part: IndexPart) -> Iterator[Distribution]:
         """Distributions that may hold a part, those on this machine first; all are of the same version.
@@ -61,8 +62,7 @@ class PythonIndex:
         found = False
         for place, is_index in places:
             try:
-                listed = self._list(place, part.package, is_index=is_index)
-                for distribution in listed:
+                for distribution in self._listed(place, canonicalize_name(part.package), is_index=is_index):
                     if _fits(distribution, part):
                         found = True
                         yield _distribution(distribution)
@@ -72,8 +72,12 @@ class PythonIndex:
             reasons = [] if found else [f"no {part.archive} of {part.package} {part.version} on the configured index"]
             raise SourceError("; ".join(dict.fromkeys(reasons + troubles)))
 
-    def _list(self, place: str, package: str, *, is_index: bool) -> list[DistributionPackage]:
-        project = canonicalize_name(package)
+    def _listed(self, place: str, project: str, *, is_index: bool) -> list[DistributionPackage]:
+        if (place, project) not in self._pages:
+            self._pages[place, project] = self._list(place, project, is_index=is_index)
+        return self._pages[place, project]
+
+    def _list(self, place: str, project: str, *, is_index: bool) -> list[DistributionPackage]:
         if _is_local(place):
             path = local_path(place)
             if is_index:

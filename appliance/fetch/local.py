@@ -25,7 +25,10 @@ def copy_in(source: LocalSource, store: Store) -> Path:
         if size != source.size:
             raise SourceError(f"it has {size} bytes, the manifest says {source.size}")
         store.require_space(source.size, str(location))
-        partial = store.partial(source.sha256)
-        with store.writing(), partial.open("wb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
-    return store.admit(partial, source.sha256, source.size)
+        partial = store.partial(f"{source.sha256}.copy")
+        try:
+            with store.writing(), partial.open("wb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+            return store.admit(partial, source.sha256, source.size)
+        finally:
+            partial.unlink(missing_ok=True)

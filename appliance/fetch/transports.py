@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from appliance.digest import sha256_file
 from appliance.fetch.archive import open_member
 from appliance.fetch.errors import SourceError
 from appliance.fetch.http import HttpClient, etag_file
@@ -29,7 +30,7 @@ class Transports:
         self._client = client or HttpClient()
         self._settings = settings
         self._index: PythonIndex | None = None
-        self._archives: dict[str, tuple[Path, str]] = {}
+        self._archives: dict[str, Path] = {}
         self._complete: list[Path] = []
 
     def __enter__(self) -> "Transports":
@@ -105,17 +106,13 @@ class Transports:
 
     def _archive(self, part: IndexPart, name: str) -> tuple[Path, str]:
         """A distribution that holds a part, as (file on this machine, its own file name); fetched once a run."""
-        key = f"{part.package} {part.version} {part.archive}"
-        if key not in self._archives:
-            self._archives[key] = self._first_archive(part, name)
-        return self._archives[key]
-
-    def _first_archive(self, part: IndexPart, name: str) -> tuple[Path, str]:
         troubles: list[str] = []
         try:
             for found in self._python_index().candidates(part):
                 try:
-                    return self._checked_archive(found, name), found.filename
+                    if found.url not in self._archives:
+                        self._archives[found.url] = self._checked_archive(found, name)
+                    return self._archives[found.url], found.filename
                 except SourceError as error:
                     troubles.append(f"{found.filename}: {error}")
         except SourceError as error:
@@ -130,12 +127,18 @@ class Transports:
             return found.path
         key = found.digests.get("sha256") or hashlib.sha256(found.url.encode()).hexdigest()
         partial = self._store.partial(f"{key}.archive")
-        self._download(self._python_index().client, found.url, partial, found.size, f"{name} ({found.filename})")
+        kept = partial.exists()
+        if not (kept and found.digests.get("sha256") == sha256_file(partial)):  # an interrupted run may have left it
+            kept = self._download(
+                self._python_index().client, found.url, partial, found.size, f"{name}, {found.filename}"
+            )
         try:
             _check_digests(partial, found)
         except SourceError:
             partial.unlink()
-            raise
+            if not kept:
+                raise
+            return self._checked_archive(found, name)
         finally:
             etag_file(partial).unlink(missing_ok=True)
         self._complete.append(partial)

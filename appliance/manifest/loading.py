@@ -47,11 +47,17 @@ def load_manifest(path: Path = DEFAULT_MANIFEST) -> Manifest:
     try:
         manifest = Manifest.model_validate(_with_names(raw), context={"folder": path.parent})
     except ValidationError as error:
-        raise _as_error(path, [_problem(detail, raw) for detail in error.errors(include_url=False)]) from error
+        raise _as_error(path, _innermost([_problem(detail, raw) for detail in error.errors()])) from error
     problems = list(_reference_problems(manifest))
     if problems:
         raise _as_error(path, problems)
     return manifest
+
+
+def _innermost(problems: Sequence[Problem]) -> list[Problem]:
+    """Without those that only follow from another: pydantic calls a list whose entries all fail too short."""
+    paths = {problem.keys[:length] for problem in problems for length in range(len(problem.keys))}
+    return [problem for problem in problems if problem.keys not in paths]
 
 
 def _as_error(path: Path, problems: Sequence[Problem]) -> ApplianceError:
@@ -161,6 +167,10 @@ def _problem(detail: Any, raw: Mapping[str, Any]) -> Problem:
             value = value[key]
         else:
             found = False
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        keys.append("kind")
+        value = value.get("kind") if isinstance(value, dict) else value
+        found = detail["type"] == "union_tag_invalid"
     expected = _expected(detail)
     return Problem(tuple(keys), _shown(value) if found and detail["type"] != "extra_forbidden" else "", expected)
 
@@ -172,7 +182,8 @@ def _expected(detail: Any) -> str:
     if kind == "literal_error":
         return f"expected {context['expected']}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return f"expected a source with kind: one of {', '.join(_SOURCE_KINDS)}"
+        missing = "is missing; " if kind == "union_tag_not_found" else ""
+        return f"{missing}expected one of {', '.join(_SOURCE_KINDS)}"
     if kind in ("greater_than", "greater_than_equal"):
         bound = f"above {context['gt']}" if "gt" in context else f"of {context['ge']} or more"
         return f"expected a whole number {bound}"

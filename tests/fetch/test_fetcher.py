@@ -10,6 +10,11 @@ from appliance.store import Store
 from tests.fetch.items import item, pinned, sha256
 from tests.fetch.web_server import WebServer
 
+SIZES = {
+    **{"n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 64, "n_audio_head": 1, "n_audio_layer": 1},
+    **{"n_vocab": 51865, "n_text_ctx": 448, "n_text_state": 64, "n_text_head": 1, "n_text_layer": 1},
+}
+
 
 def local(path: Path, content: bytes) -> dict[str, object]:
     path.write_bytes(content)
@@ -67,7 +72,7 @@ def test_a_truncated_download_is_refused_and_kept_to_go_on_from(
     monkeypatch.setattr("appliance.fetch.http.time.sleep", lambda _: None)
     url = site.serve("/x", content, break_after=[2_000_000, 0, 0, 0, 0])
     thing = item(pinned("openai", content, url=url))
-    with pytest.raises(ApplianceError, match="the server stopped after|the connection broke off after"):
+    with pytest.raises(ApplianceError, match=r"the server stopped after|the connection broke off after"):
         fetch_item(thing, store)
     assert store.blob(sha256(content)) is None
     assert (store.root / "partial" / f"{sha256(content)}.partial").stat().st_size == 2_000_000
@@ -111,7 +116,7 @@ def test_a_local_file_is_checked_too(store: Store, tmp_path: Path, there: bytes 
 
 def test_offline_takes_what_is_stored_and_local_files_only(site: WebServer, store: Store, tmp_path: Path) -> None:
     remote = pinned("openai", b"first", url=site.serve("/x", b"first"))
-    with pytest.raises(ApplianceError, match="thing is not in the store .* --offline forbids") as caught:
+    with pytest.raises(ApplianceError, match=r"thing is not in the store .* --offline forbids") as caught:
         fetch_item(item(remote), store, offline=True)
     assert "wlk-appliance fetch thing" in caught.value.hint
     artifact = fetch_item(item(remote, local(tmp_path / "a", b"first")), store, offline=True)
@@ -132,17 +137,14 @@ def test_a_format_leaves_the_other_sources_aside(site: WebServer, store: Store) 
             "name": "m",
             "licence": "MIT",
             "tokenizer": "t",
-            "dimensions": dict(
-                n_mels=80, n_audio_ctx=1500, n_audio_state=64, n_audio_head=1, n_audio_layer=1,
-                n_vocab=51865, n_text_ctx=448, n_text_state=64, n_text_head=1, n_text_layer=1,
-            ),
+            "dimensions": SIZES,
             "alignment_heads": [[0, 0]],
             "sources": [
                 pinned("openai", b"one", url=site.serve("/one", b"one")) | {"format": "ct2"},
                 pinned("openai", b"two", url=site.serve("/two", b"two")) | {"format": "pt"},
             ],
         }
-    )  # fmt: skip
+    )
     with Fetcher(store) as fetcher:
         assert fetcher.fetch(model).format == "ct2"
         assert fetcher.fetch(model, ("pt",)).path.read_bytes() == b"two"
@@ -150,7 +152,7 @@ def test_a_format_leaves_the_other_sources_aside(site: WebServer, store: Store) 
 
 def test_a_full_disk_is_refused_before_the_first_byte(site: WebServer, store: Store) -> None:
     source = pinned("openai", b"x", url=site.serve("/x", b"x")) | {"size": 10**17}
-    with pytest.raises(ApplianceError, match="thing needs .* MB more in .* are free") as caught:
+    with pytest.raises(ApplianceError, match=r"thing needs .* MB more in .* are free") as caught:
         fetch_item(item(source), store)
     assert caught.value.code == "store_full"
     assert site.requests == []

@@ -23,6 +23,8 @@ class ServedFile:
     """For each of the first requests: close the connection after so many bytes of the body."""
     statuses: list[int] = field(default_factory=list)
     """For each of the first requests: answer with this status instead."""
+    answer: int = 0
+    """Answer always with this status, the headers below and no body."""
     surplus: bytes = b""
     """Sent after the content, without a Content-Length that would give it away."""
     bytes_per_second: float = 0
@@ -72,6 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         if with_body and file.statuses:
             self._empty(file.statuses.pop(0))
             return
+        if file.answer:
+            self._empty(file.answer, file.headers)
+            return
         start = _start_of(headers, file)
         if start >= len(file.content) and start:
             self._empty(416)
@@ -109,8 +114,10 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _empty(self, status: int) -> None:
+    def _empty(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
