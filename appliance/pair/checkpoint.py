@@ -37,7 +37,9 @@ def open_checkpoint(path: Path, *, with_encoder: bool) -> Checkpoint:
     if not isinstance(content, dict) or not {"dims", "model_state_dict"} <= content.keys():
         raise _broken(path, "it has no 'dims' and 'model_state_dict'")
     dimensions = _dimensions(path, content["dims"])
-    state: dict[str, Any] = content["model_state_dict"]
+    state: Any = content["model_state_dict"]
+    if not isinstance(state, dict):
+        raise _broken(path, "its 'model_state_dict' is not a mapping of names to weights")
     wanted = {f"decoder.{name}": shape for name, shape in decoder_shapes(dimensions).items()}
     if with_encoder:
         wanted |= {f"encoder.{name}": shape for name, shape in encoder_shapes(dimensions).items()}

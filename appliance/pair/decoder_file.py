@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,22 @@ def read_header(path: Path) -> dict[str, Shape]:
                 if part.get_dtype() not in _FLOATS:
                     raise _broken(path, f"{name} is {part.get_dtype()}, expected one of {', '.join(_FLOATS)}")
             return {name: tuple(part.get_shape()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise _broken(path, str(error)) from error
+
+
+def read_weight(path: Path, name: str) -> NDArray[Any] | None:
+    """One weight; ``None`` where its type has no numpy equivalent (bfloat16).
+
+    Raises:
+        ApplianceError: it can't be read.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if file.get_slice(name).get_dtype() == "BF16":
+                return None
+            weight: NDArray[Any] = file.get_tensor(name)
+            return weight
     except (SafetensorError, OSError) as error:
         raise _broken(path, str(error)) from error
 

@@ -87,6 +87,15 @@ def write_ct2(folder: Path, dimensions: Dimensions, weights: Mapping[str, Half],
     Args:
         weights: under the reference names, with their ``encoder.`` and ``decoder.`` prefixes.
     """
+    spec = fill_spec(dimensions, weights, vocabulary)
+    # Whisper ties its output projection to the token embedding. (spec.optimize() would find that out
+    # by comparing every weight with every other.)
+    spec.decoder.projection.weight = "decoder/embeddings/weight"
+    spec.save(str(folder))
+
+
+def fill_spec(dimensions: Dimensions, weights: Mapping[str, Half], vocabulary: list[str]) -> Any:
+    """A validated ``ctranslate2.specs.WhisperSpec`` with these weights (see `write_ct2`)."""
     from ctranslate2.specs import WhisperSpec
 
     spec = WhisperSpec(
@@ -97,10 +106,7 @@ def write_ct2(folder: Path, dimensions: Dimensions, weights: Mapping[str, Half],
     spec.decoder.projection.weight = weights["decoder.token_embedding.weight"]
     spec.register_vocabulary(vocabulary)
     spec.validate()
-    # Whisper ties its output projection to the token embedding. (spec.optimize() would find that out
-    # by comparing every weight with every other.)
-    spec.decoder.projection.weight = "decoder/embeddings/weight"
-    spec.save(str(folder))
+    return spec
 
 
 def to_half(values: NDArray[Any], what: str) -> Half:

@@ -6,16 +6,23 @@ A pair is a CTranslate2 folder for the encoder and a folder with one PyTorch dec
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from appliance.errors import ApplianceError
-from appliance.pair.ct2_file import open_ct2
-from appliance.pair.decoder_file import FILE_NAME, read_header
+from appliance.pair.ct2_file import Ct2File, open_ct2
+from appliance.pair.decoder_file import FILE_NAME, read_header, read_weight
 from appliance.pair.dimensions import Dimensions
 from appliance.pair.record import RECORD_NAME, PairRecord, read_config_heads, read_record
 from appliance.pair.weight_names import decoder_shapes
 
 ENCODER_PREFIX = "faster-whisper-"
 DECODER_PREFIX = "pytorch-whisper-"
+
+_NORM, _NORM_CT2 = "ln.weight", "decoder/layer_norm/gamma"
+_ROUNDING = 0.01  # relative; float16 rounds by 0.0005, bfloat16 by 0.004
 
 AlignmentHeads = tuple[tuple[int, int], ...]
 """(decoder layer, head) of each cross-attention head that follows the audio."""
@@ -69,8 +76,9 @@ def open_pair(encoder_dir: Path, decoder_dir: Path) -> Pair:
     """
     _check_encoder_files(encoder_dir)
     decoder_file = _decoder_file(decoder_dir, encoder_dir)
-    dimensions = open_ct2(encoder_dir / "model.bin").dimensions()
-    _check_fit(encoder_dir, dimensions, decoder_file)
+    encoder = open_ct2(encoder_dir / "model.bin")
+    dimensions = encoder.dimensions()
+    _check_fit(encoder_dir, encoder, decoder_file)
     record = _record(encoder_dir, decoder_dir)
     if record is not None and record.dimensions != dimensions:
         raise ApplianceError(
@@ -137,33 +145,56 @@ def _decoder_file(decoder_dir: Path, encoder_dir: Path) -> Path:
     return files[0]
 
 
-def _check_fit(encoder_dir: Path, dimensions: Dimensions, decoder_file: Path) -> None:
-    if decoder_file.suffix == ".pt":
-        from appliance.pair.checkpoint import open_checkpoint  # imports torch, which our own files don't need
+def _check_fit(encoder_dir: Path, encoder: Ct2File, decoder_file: Path) -> None:
+    """Refuse a decoder of another model than the one whose decoder the CTranslate2 file holds, too."""
+    dimensions = encoder.dimensions()
+    sizes, norm = _pt_sizes(decoder_file) if decoder_file.suffix == ".pt" else _header_sizes(decoder_file)
+    ours, theirs = encoder_dir.name, f"{decoder_file.parent.name}/{decoder_file.name}"
+    differences = [
+        f"the {what} is {here} in {ours}, {there} in {decoder_file.parent.name}"
+        for what, here, there in (
+            ("width", dimensions.n_audio_state, sizes.width),
+            ("vocabulary size", dimensions.n_vocab, sizes.vocab),
+            ("number of decoder layers", dimensions.n_text_layer, sizes.layers),
+            ("text context", dimensions.n_text_ctx, sizes.context),
+        )
+        if here != there
+    ]
+    if not differences and _unlike(encoder, norm):
+        differences.append("their sizes agree, but the decoder inside model.bin has other weights")
+    if differences:
+        name = _short_name(encoder_dir)
+        target = decoder_file.parent.parent / (DECODER_PREFIX + name)
+        raise ApplianceError(
+            f"encoder {ours} and decoder {theirs} are of different models: {'; '.join(differences)}",
+            f"copy the decoder of {name!r} ({name}.pt, or a baked {DECODER_PREFIX}{name}) into {target}, "
+            f"or make both with: wlk-appliance bake {name}",
+            code="mismatched_pair",
+        )
 
-        theirs = open_checkpoint(decoder_file, with_encoder=False).dimensions
-        sizes = _TextSizes(theirs.n_text_state, theirs.n_vocab, theirs.n_text_ctx, theirs.n_text_layer)
-    else:
-        sizes = _header_sizes(decoder_file)
-    encoder, decoder = encoder_dir.name, decoder_file.parent.name
-    name = _short_name(encoder_dir)
-    for what, ours, other in (
-        ("width", dimensions.n_audio_state, sizes.width),
-        ("vocabulary size", dimensions.n_vocab, sizes.vocab),
-        ("number of decoder layers", dimensions.n_text_layer, sizes.layers),
-        ("text context", dimensions.n_text_ctx, sizes.context),
-    ):
-        if ours != other:
-            raise ApplianceError(
-                f"encoder {encoder} and decoder {decoder}/{decoder_file.name} are of different models: "
-                f"the {what} is {ours} in {encoder}, {other} in {decoder}",
-                f"copy the decoder of {name!r} ({name}.pt, or a baked {DECODER_PREFIX}{name}) into "
-                f"{decoder_file.parent.parent / (DECODER_PREFIX + name)}, or make both with: wlk-appliance bake {name}",
-                code="mismatched_pair",
-            )
+
+def _unlike(encoder: Ct2File, norm: NDArray[Any] | None) -> bool:
+    """Whether a decoder's last normalization is not that of the CTranslate2 file's own decoder.
+
+    Models of equal sizes (large-v1 and large-v2) can be told apart by it, and no conversion changes it
+    by more than the rounding of its float type.
+    """
+    if norm is None or encoder.variable(_NORM_CT2).dtype not in ("float16", "float32"):
+        return False
+    ours = encoder.array(_NORM_CT2).astype(np.float32)
+    return bool(np.linalg.norm(ours - norm.astype(np.float32)) > _ROUNDING * np.linalg.norm(ours))
 
 
-def _header_sizes(decoder_file: Path) -> _TextSizes:
+def _pt_sizes(decoder_file: Path) -> tuple[_TextSizes, NDArray[Any]]:
+    from appliance.pair.checkpoint import open_checkpoint  # imports torch, which our own files don't need
+
+    checkpoint = open_checkpoint(decoder_file, with_encoder=False)
+    said = checkpoint.dimensions
+    sizes = _TextSizes(said.n_text_state, said.n_vocab, said.n_text_ctx, said.n_text_layer)
+    return sizes, checkpoint.weights[f"decoder.{_NORM}"].float().numpy()
+
+
+def _header_sizes(decoder_file: Path) -> tuple[_TextSizes, NDArray[Any] | None]:
     shapes = read_header(decoder_file)
     layers = 0
     while f"blocks.{layers}.attn.query.weight" in shapes:
@@ -172,7 +203,7 @@ def _header_sizes(decoder_file: Path) -> _TextSizes:
     if layers and len(tokens) == 2 and len(positions) == 2:
         sizes = _TextSizes(width=tokens[1], vocab=tokens[0], context=positions[0], layers=layers)
         if shapes == decoder_shapes(_text_dimensions(sizes)):
-            return sizes
+            return sizes, read_weight(decoder_file, _NORM)
     raise ApplianceError(
         f"{decoder_file} is not a Whisper decoder: its {len(shapes)} weights do not have the expected names and shapes",
         "bake the pair again, or copy the file again",

@@ -125,12 +125,20 @@ def prove(pair: Pair, vocabulary: Vocabulary, recording: Path, checkpoint: Check
 
 
 def features(recording: Path, pair: Pair) -> Array:
-    """Log-mel features ``[n_mels, 2 * n_audio_ctx]`` of a recording's start, padded with silence."""
+    """Log-mel features ``[n_mels, 2 * n_audio_ctx]`` of a recording's start, padded with silence.
+
+    Raises:
+        ApplianceError: it can't be decoded.
+    """
+    from av.error import FFmpegError
     from faster_whisper.audio import decode_audio
     from faster_whisper.feature_extractor import FeatureExtractor
 
     frames = 2 * pair.dimensions.n_audio_ctx
-    samples = decode_audio(str(recording))[: frames * _SAMPLES_PER_FRAME]
+    try:
+        samples = decode_audio(str(recording))[: frames * _SAMPLES_PER_FRAME]
+    except (FFmpegError, IndexError) as error:  # IndexError: a container without an audio stream
+        raise ApplianceError(f"{recording} can't be decoded: {error}", "use a WAV file of speech") from error
     found = FeatureExtractor(feature_size=pair.dimensions.n_mels)(samples)[:, :frames]
     mel = np.zeros((pair.dimensions.n_mels, frames), np.float32)
     mel[:, : found.shape[1]] = found

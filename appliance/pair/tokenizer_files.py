@@ -88,9 +88,9 @@ def write_tokenizer_files(
     folder: Path, vocabulary: Vocabulary, dimensions: Dimensions, heads: Sequence[tuple[int, int]]
 ) -> None:
     """Write the side files of a CTranslate2 Whisper folder: all that faster-whisper reads besides ``model.bin``."""
-    _write(folder / "tokenizer.json", tokenizer_json(vocabulary), indent=None)
-    _write(folder / "vocabulary.json", vocabulary.texts, end="")
-    _write(folder / "config.json", config_json(folder / "tokenizer.json", vocabulary, heads))
+    _write(folder / "tokenizer.json", tokenizer_json(vocabulary), ascii_only=False)
+    _write(folder / "vocabulary.json", vocabulary.texts)
+    _write(folder / "config.json", config_json(folder / "tokenizer.json", vocabulary, heads), end="\n")
     if dimensions.n_mels != 80:
         # What faster-whisper's feature extractor takes its size from; without this file it assumes 80 bands.
         _write(
@@ -221,8 +221,9 @@ def _template(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, content: Any, *, indent: int | None = 2, end: str = "\n") -> None:
-    path.write_text(json.dumps(content, indent=indent) + end, encoding="utf-8")
+def _write(path: Path, content: Any, *, ascii_only: bool = True, end: str = "") -> None:
+    """Write JSON laid out as the libraries that usually write these files do, so that equal content is equal bytes."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=ascii_only) + end, encoding="utf-8")
 
 
 def _broken(path: Path, why: str) -> ApplianceError:
