@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
 from tests.fetch.items import item, manifest_of, pinned, sha256
 from tests.fetch.web_server import WebServer
 
@@ -79,7 +80,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     options = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(options, capture_output=True, check=False).returncode == 0
     if not mounted:
-        pytest.skip("a small disk needs root and the right to mount")
+        missing("a small disk needs root and the right to mount")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

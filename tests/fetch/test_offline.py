@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
 from tests.fetch.items import item, manifest_of, part, pinned
 
 STORED = b"stored already"
@@ -74,7 +75,7 @@ def test_the_watch_does_see_a_socket(options: list[str], monkeypatch: pytest.Mon
 def test_offline_works_in_a_network_namespace_of_its_own(options: list[str]) -> None:
     unshare = shutil.which("unshare")
     if unshare is None or os.geteuid() != 0:
-        pytest.skip("needs root and unshare")
+        missing("needs root and unshare")
     words = [unshare, "-n", sys.executable, "-m", "appliance", "fetch", *options, "--offline", "stored"]
     run = subprocess.run(words, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
