@@ -16,6 +16,7 @@ from appliance.errors import ApplianceError, UsageError
 COMMANDS: dict[str, str] = {
     "fetch": "fetch and verify models and recordings of models/manifest.yaml",
     "bake": "make the encoder/decoder pair of a model from what was fetched",
+    "wheels": "download the locked wheels of a target",
     "image": "build, save or inspect a container image",
     "demo": "run an image with networking off and stream a recording through it",
     "serve": "turn live speech into text over a WebSocket",
