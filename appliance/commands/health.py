@@ -5,11 +5,10 @@ import http.client
 import json
 import os
 import ssl
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from appliance.errors import UsageError
-from appliance.server.places import CERTIFICATE_NAME, default_state_dir
+from appliance.server.places import own_certificate
 
 _OFF = ("0", "false", "no", "off", "f", "n")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -67,9 +66,8 @@ def _context(host: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if host not in _LOOPBACK:
         return context
-    state_dir = Path(os.environ.get("WLK_STATE_DIR") or default_state_dir())
-    own = state_dir / CERTIFICATE_NAME
-    if not os.environ.get("WLK_TLS_CERT") and os.access(own, os.R_OK):
+    own = own_certificate()
+    if own:
         context.load_verify_locations(own)
     else:
         context.check_hostname = False

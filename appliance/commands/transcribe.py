@@ -1,7 +1,9 @@
 """``wlk-appliance transcribe``: stream a file through a running server and print the text."""
 
 import argparse
+import itertools
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from appliance.client import ClientOptions, Transcript, transcribe
 from appliance.errors import ApplianceError
-from appliance.server.places import CERTIFICATE_NAME, default_state_dir
+from appliance.server.places import own_certificate
 from appliance.speech.audio import AudioDecoder
 from appliance.speech.audio_file import decode_file
 from appliance.speech.types import Samples
@@ -25,10 +27,10 @@ def main(argv: list[str]) -> int:
         token=args.token,
         words=args.json,
         insecure=args.insecure,
-        certificate=args.cacert or _own_certificate(),
+        certificate=args.cacert or own_certificate(),
         pace=args.pace,
     )
-    samples = _from_stdin() if args.file == "-" else decode_file(Path(args.file))
+    samples = _from_stdin() if args.file == "-" else _from_file(Path(args.file))
     show = Display()
     try:
         transcript = transcribe(samples, options, show.update)
@@ -47,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Stream an audio file through a running server; the text grows on stderr, and ends on stdout.",
     )
     parser.add_argument("file", metavar="FILE|-", help="audio file of any common format, or - for stdin")
-    parser.add_argument("--url", default=ClientOptions.url, help="the server's /asr address [%(default)s]")
+    parser.add_argument("--url", default=ClientOptions().url, help="the server's /asr address [%(default)s]")
     parser.add_argument("--language", help="language code, or auto (default: the server's)")
     parser.add_argument("--token", help="the server's token, if it wants one")
     parser.add_argument("--pace", choices=("fast", "realtime"), default="fast", help="how fast to send [%(default)s]")
@@ -57,22 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _own_certificate() -> Path | None:
-    """The certificate of a server on this machine, where its state folder is readable."""
-    path = default_state_dir() / CERTIFICATE_NAME
-    try:
-        with path.open("rb"):
-            return path
-    except OSError:
-        return None
+def _from_file(path: Path) -> Iterator[Samples]:
+    """The file's samples; the first piece is decoded at once, so that a bad file is told before any connection."""
+    pieces = decode_file(path)
+    first = list(itertools.islice(pieces, 1))
+    return itertools.chain(first, pieces)
 
 
 def _from_stdin() -> Iterator[Samples]:
-    decoder = AudioDecoder()
     if sys.stdin.isatty():
         raise ApplianceError("stdin is a terminal", "pipe audio into it, or name a file")
+    decoder = AudioDecoder()
     try:
-        while data := sys.stdin.buffer.read1(_STDIN_BYTES):
+        while data := os.read(sys.stdin.fileno(), _STDIN_BYTES):
             yield from decoder.feed(data)
         yield from decoder.finish()
     finally:

@@ -9,8 +9,16 @@ KEY_NAME = "tls/key.pem"
 
 
 def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """systemd's ``STATE_DIRECTORY``, else the XDG state folder."""
+    """systemd's ``STATE_DIRECTORY``, else the XDG state folder. ``WLK_STATE_DIR`` is for the caller to look at."""
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/") / ".local/state")
     return Path(base) / "wlk-appliance"
+
+
+def own_certificate(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The self-signed certificate of a server on this machine, if this user can read it."""
+    if environ.get("WLK_TLS_CERT"):
+        return None
+    path = Path(environ.get("WLK_STATE_DIR") or default_state_dir(environ)) / CERTIFICATE_NAME
+    return path if os.access(path, os.R_OK) else None
