@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Make .venv from the hash-locked requirements; a second run is instant. With `test`, also what the tests drive.
-# Usage: scripts/setup.sh [test]
+# Make .venv with everything the build, the tests and the server need, at the locked versions.
+# Usage: scripts/setup.sh            (WLK_TORCH_INDEX=ADDRESS names an index that has the CPU build of torch)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+lock=requirements-dev.lock
+torch_index="${WLK_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
 
 die() {
     echo "error: $1" >&2
@@ -10,62 +13,55 @@ die() {
     exit 1
 }
 
-# apt_install WHY PACKAGE...: install Debian packages where we may, else say what to type.
-apt_install() {
-    local why="$1"
-    shift
-    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-        die "$* needed $why" "as root: apt-get install -y $*"
-    fi
-    echo "setup: installing $* from Debian's packages, $why" >&2
-    export DEBIAN_FRONTEND=noninteractive
-    if ! { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
-        tail -n 15 "$log" >&2
-        die "apt-get could not install $*" "see above; then run this again"
-    fi
-}
-
+# The locks hold wheels of this one version of Python; it is Debian 12's own.
 find_python() {
     local candidate
-    for candidate in ${WLK_PYTHON:-} python3.11 python3 /usr/bin/python3.11; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
-            command -v "$candidate"
+    for candidate in "${WLK_PYTHON:-}" python3.11 python3 /usr/bin/python3; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+            echo "$candidate"
             return
         fi
     done
-    die "no Python 3.11 found: the locked wheels are for that version" \
-        "install it (Debian 12: apt-get install -y python3), or set WLK_PYTHON=/path/to/python3.11"
+    die "no Python 3.11 found" "apt-get install python3.11 python3.11-venv, or name one: WLK_PYTHON=/path/to/python3.11"
 }
 
-make_venv() {
-    local python="$1"
-    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
-        apt_install "to make a virtual environment" python3-venv
-    fi
-    echo "setup: making .venv with $("$python" --version)" >&2
-    rm -rf .venv
-    "$python" -m venv .venv
-    # The image's wheels come first, in the folder the image is built from, so that nothing is downloaded twice.
-    .venv/bin/python -m appliance wheels --target cpu
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --find-links build/wheelhouse/cpu \
-        --requirement requirements-dev.lock
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
-}
-
-mkdir -p build
-log=build/setup-apt.log
-wanted="$(cat requirements-dev.lock images/*/requirements.lock images/*/pip.lock pyproject.toml | sha256sum)"
-if [ "$(cat .venv/wlk-setup.stamp 2>/dev/null)" != "$wanted" ] || ! .venv/bin/wlk-appliance --version >/dev/null 2>&1; then
-    make_venv "$(find_python)"
-    echo "$wanted" >.venv/wlk-setup.stamp
+stamp=.venv/.lock.sha256
+wanted="$(cat "$lock" pyproject.toml scripts/setup.sh | sha256sum)"
+if [ -x .venv/bin/wlk-appliance ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    exit 0
 fi
 
-if [ "${1:-}" = test ]; then
-    missing=()
-    for pair in chromium:chromium chromedriver:chromium-driver strace:strace; do
-        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
-    done
-    if [ "${#missing[@]}" -gt 0 ]; then
-        apt_install "for the browser tests and the test that no connection is tried" "${missing[@]}"
+python="$(find_python)"
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "setup: installing python3-venv" >&2
+        apt-get -qq update
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends python3-venv >/dev/null
+    else
+        die "$python has no venv module" "sudo apt-get install python3-venv"
     fi
 fi
+
+echo "setup: making .venv with $("$python" --version)" >&2
+rm -f "$stamp"
+"$python" -m venv --clear .venv
+pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check install --no-deps)
+
+# torch apart from the rest: only its CPU build is wanted, and pip's configured places may or may not have it.
+torch_lock="$(mktemp)"
+trap 'rm -f "$torch_lock"' EXIT
+awk '/^torch==/ {on = 1} on {print} on && !/\\$/ {exit}' "$lock" >"$torch_lock"
+if [ -n "${WLK_TORCH_INDEX:-}" ]; then
+    "${pip[@]}" --require-hashes --extra-index-url "$torch_index" --requirement "$torch_lock"
+elif ! "${pip[@]}" --require-hashes --requirement "$torch_lock" 2>/dev/null; then
+    # Ask whether PyTorch's own index answers before leaning on it, so that a silent network costs seconds only.
+    if ! timeout 6 .venv/bin/python -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=3)' \
+        "$torch_index/torch/" 2>/dev/null; then
+        die "the CPU build of torch is in none of pip's configured places, and $torch_index does not answer" \
+            "put the wheel into a folder and set PIP_FIND_LINKS=FOLDER, or set WLK_TORCH_INDEX=ADDRESS"
+    fi
+    "${pip[@]}" --require-hashes --extra-index-url "$torch_index" --requirement "$torch_lock"
+fi
+"${pip[@]}" --require-hashes --requirement "$lock"
+"${pip[@]}" --no-build-isolation --editable .
+printf '%s\n' "$wanted" >"$stamp"
