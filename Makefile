@@ -1,54 +1,69 @@
-# The whole appliance from one manifest. `make help` lists what there is.
-MODEL ?= base
+# The whole of it: `make appliance` builds, saves and shows the appliance; `make test` tests it.
 TARGET ?= cpu
-WLK := .venv/bin/wlk-appliance
-PYTEST := .venv/bin/python -m pytest
+MODEL ?= base
 
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# pip's settings are the account's, also where HOME points elsewhere (sudo, CI).
+ACCOUNT_PIP_CONFIG := $(wildcard $(shell getent passwd "$$(id -u)" | cut -d: -f6)/.config/pip/pip.conf)
+ifneq ($(ACCOUNT_PIP_CONFIG),)
+export PIP_CONFIG_FILE ?= $(ACCOUNT_PIP_CONFIG)
+endif
+
+TARGETS :=
 include images/*/target.mk
+ifeq ($(filter $(TARGET),$(TARGETS)),)
+$(error unknown TARGET '$(TARGET)': one of $(TARGETS))
+endif
 
+SHELL_SCRIPTS := $(wildcard scripts/*.sh) .ci/run
+UNIT := not model and not image and not browser and not boot and not gpu and not network
+
+.PHONY: help appliance setup fetch bake image save demo test check lock clean
 .DEFAULT_GOAL := help
-.PHONY: help setup appliance fetch bake image save demo test check lock clean
 
-help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
-	@echo "MODEL=$(MODEL) TARGET=$(TARGET) (targets: $(TARGETS))"
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "  TARGET=$(TARGET) (of: $(TARGETS)), MODEL=$(MODEL)"
 
-setup: ## make .venv from the locks
+appliance: setup ## fetch, bake, build, save, and show the image working with networking off
+	@wlk-appliance fetch $(MODEL) --with-assets --recordings
+	@wlk-appliance bake $(MODEL)
+	@wlk-appliance image build --target $(TARGET) --model $(MODEL)
+	@wlk-appliance image save --target $(TARGET) --model $(MODEL)
+	@wlk-appliance demo --target $(TARGET) --model $(MODEL)
+
+setup: ## make .venv with the locked tools
 	@scripts/setup.sh
 
-appliance: save ## fetch, bake, build, save, and run offline on a real recording
-	@$(WLK) demo --target $(TARGET) --model $(MODEL)
+fetch: setup ## obtain and verify what MODEL needs
+	@wlk-appliance fetch $(MODEL) --with-assets --recordings
 
-fetch: setup ## fetch and verify what the image needs
-	@$(WLK) fetch $(MODEL) --with-assets
+bake: setup ## make and prove the pair of MODEL
+	@wlk-appliance bake $(MODEL)
 
-bake: fetch ## make the encoder/decoder pair
-	@$(WLK) bake $(MODEL)
+image: bake ## build the image of TARGET with MODEL
+	@wlk-appliance image build --target $(TARGET) --model $(MODEL)
 
-image: bake ## build the container image
-	@$(WLK) image build --target $(TARGET) --model $(MODEL)
+save: image ## save that image under dist/
+	@wlk-appliance image save --target $(TARGET) --model $(MODEL)
 
-save: image ## save the image under dist/
-	@$(WLK) image save --target $(TARGET) --model $(MODEL)
+demo: setup ## run that image with networking off and stream speech through it
+	@wlk-appliance demo --target $(TARGET) --model $(MODEL)
 
-demo: image ## run the image with networking off and stream a recording through it
-	@$(WLK) demo --target $(TARGET) --model $(MODEL)
+test: image ## all tests, with the real model, engine and browser
+	@scripts/test_packages.sh
+	@python -m pytest $(PYTEST)
 
-test: ## every test: real models, the built image, a real browser
-	@scripts/setup.sh test
-	@$(MAKE) --no-print-directory image
-	@$(PYTEST)
+check: setup ## linters, types, and the tests that need nothing
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@shellcheck $(SHELL_SCRIPTS)
+	@hadolint images/*/Dockerfile
+	@python -m pytest -q -m "$(UNIT)" $(PYTEST)
 
-check: setup ## linters, types and the fast tests, under a minute
-	@.venv/bin/ruff check .
-	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy
-	@.venv/bin/shellcheck scripts/*.sh .ci/run
-	@.venv/bin/hadolint images/*/Dockerfile
-	@$(PYTEST) -q -m "not model and not image and not browser and not boot and not gpu and not network"
+lock: setup ## regenerate the requirements locks (UPGRADE=--upgrade for newer versions)
+	@scripts/lock.sh $(UPGRADE)
 
-lock: setup ## compile the locks anew from pyproject.toml
-	@scripts/lock.sh
-
-clean: ## remove what was built; fetched files stay in build/store
-	rm -rf dist build/context build/pairs .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove what was built here; images stay in the engine
+	rm -rf build dist .venv
