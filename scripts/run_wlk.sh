@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Run the appliance on this machine. Needs an engine (docker or podman) and a loaded image, and nothing else.
+set -euo pipefail
+
+usage() {
+    cat <<'END'
+usage: run_wlk.sh MODEL [OPTIONS]
+
+Start the appliance with a model in the background, as container `wlk`.
+
+  -f, --foreground     stay in front; Ctrl-C stops it
+  --port N             port on this machine (8000)
+  --lan                serve the whole network, not this machine only
+  --models-dir DIR     models of this site instead of those in the image:
+                       DIR/faster-whisper-MODEL and DIR/pytorch-whisper-MODEL
+  --gpus SPEC          hand GPUs in: all, or device=N
+  -h, --help           show this
+
+WLK_IMAGE names another image, WLK_ENGINE another engine; WLK_NAME another container name.
+WLK_MEMORY is the most memory it may take (6g). Certificate and state stay in the volume `wlk-state`.
+To stop: docker rm -f wlk
+END
+}
+
+die() {
+    echo "error: $1" >&2
+    [ -z "${2:-}" ] || echo "  hint: $2" >&2
+    exit 1
+}
+
+misused() {
+    echo "error: $1" >&2
+    echo "  hint: ${2:-run_wlk.sh --help shows the options}" >&2
+    exit 2
+}
+
+# The word after an option, or a clear error.
+value_of() {
+    [ "$2" -ge 2 ] || misused "$1 needs a value"
+}
+
+model=""
+foreground=0
+port=8000
+address=127.0.0.1
+models_dir=""
+gpus=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -h | --help) usage && exit 0 ;;
+        -f | --foreground) foreground=1 ;;
+        --lan) address=0.0.0.0 ;;
+        --port) value_of "$1" $# && port="$2" && shift ;;
+        --models-dir) value_of "$1" $# && models_dir="$2" && shift ;;
+        --gpus) value_of "$1" $# && gpus="$2" && shift ;;
+        -*) misused "unknown option: $1" ;;
+        *)
+            [ -z "$model" ] || misused "one model only: $model or $1?"
+            model="$1"
+            ;;
+    esac
+    shift
+done
+[ -n "$model" ] || misused "which model?" "for example: run_wlk.sh base"
+case "$model" in *[!A-Za-z0-9._-]*) misused "not a model name: $model" ;; esac
+case "$port" in '' | *[!0-9]*) misused "not a port: $port" "a number from 1 to 65535" ;; esac
+[ "$port" -ge 1 ] && [ "$port" -le 65535 ] || misused "not a port: $port" "a number from 1 to 65535"
+
+# The first engine whose daemon answers; a client without one may stand first on PATH.
+find_engine() {
+    local candidate
+    for candidate in "${WLK_ENGINE:-docker}" /usr/bin/docker podman; do
+        if command -v "$candidate" >/dev/null && "$candidate" ps >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+        [ -z "${WLK_ENGINE:-}" ] || break
+    done
+    if [ -n "${WLK_ENGINE:-}" ]; then
+        die "$WLK_ENGINE does not answer" "start it, or unset WLK_ENGINE"
+    fi
+    if command -v docker >/dev/null; then
+        die "docker is installed, but its daemon does not answer" "sudo systemctl start docker; or run this as a user who may use it"
+    fi
+    die "no container engine found (docker or podman)" "install one, for example: sudo apt-get install docker.io"
+}
+engine="$(find_engine)"
+
+kind=cpu
+[ -z "$gpus" ] || kind='*'
+loaded() { "$engine" images --format '{{.Repository}}:{{.Tag}}' | sed 's|^localhost/||' | grep '^wlk-appliance:' || true; }
+image="${WLK_IMAGE:-}"
+if [ -z "$image" ]; then
+    # A site's own models run in any of our images.
+    wanted="$model"
+    [ -z "$models_dir" ] || wanted='*'
+    for candidate in $(loaded | grep -v ':[0-9]'); do
+        # shellcheck disable=SC2254 # kind and wanted are patterns on purpose
+        case "$candidate" in wlk-appliance:$kind-$wanted) image="$candidate" && break ;; esac
+    done
+fi
+if [ -z "$image" ] || ! "$engine" image inspect "$image" >/dev/null 2>&1; then
+    have="$(loaded | tr '\n' ' ')"
+    echo "error: no image ${image:-for model $model} is loaded" >&2
+    echo "  loaded: ${have:-none}" >&2
+    archive="wlk-appliance-VERSION-cpu-$model.tar.gz"
+    for candidate in wlk-appliance-*-"$model".tar.gz dist/wlk-appliance-*-"$model".tar.gz; do
+        [ ! -f "$candidate" ] || archive="$candidate"
+    done
+    echo "  hint: $engine load --input $archive" >&2
+    exit 1
+fi
+
+name="${WLK_NAME:-wlk}"
+if [ -n "$("$engine" ps --all --quiet --filter "name=^$name\$")" ]; then
+    if [ "$("$engine" inspect --format '{{.State.Running}}' "$name")" = true ]; then
+        die "the container $name is already running" "stop it first: $engine rm -f $name"
+    fi
+    "$engine" rm "$name" >/dev/null
+fi
+
+# Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained.
+options=(--name "$name" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
+    --memory "${WLK_MEMORY:-6g}" --pids-limit 512
+    --volume "${WLK_STATE_VOLUME:-wlk-state}:/var/lib/wlk" --publish "$address:$port:8000" --env "WLK_MODEL=$model")
+if [ "$address" = 0.0.0.0 ]; then
+    # Browsers accept the certificate for these only.
+    names="$(hostname),$(hostname -f 2>/dev/null || true),$(hostname -I 2>/dev/null | tr ' ' ',' || true)"
+    names="$(echo "$names" | tr ',' '\n' | sed '/^$/d' | sort -u | paste -sd, -)"
+    options+=(--env "WLK_TLS_NAMES=$names")
+fi
+if [ -n "$models_dir" ]; then
+    [ -d "$models_dir" ] || die "no such folder: $models_dir" "the folder that holds faster-whisper-$model and pytorch-whisper-$model"
+    models_dir="$(cd "$models_dir" && pwd)"
+    parent="$models_dir"
+    [ ! -d "$models_dir/$model" ] || parent="$models_dir/$model"
+    for half in "faster-whisper-$model" "pytorch-whisper-$model"; do
+        [ -d "$parent/$half" ] || die "$parent has no $half" "copy it there; a model is a pair of both folders"
+    done
+    hidden="$(find "$parent/faster-whisper-$model" "$parent/pytorch-whisper-$model" -type f ! -perm -o=r | head -n 1)"
+    [ -z "$hidden" ] || die "the appliance's user may not read $hidden" "chmod -R a+rX $parent"
+    # The image keeps its own voice activity model and recordings: only the pair comes from outside.
+    options+=(--volume "$parent:/site-models:ro" --env "WLK_ENCODER_DIR=/site-models/faster-whisper-$model"
+        --env "WLK_DECODER_DIR=/site-models/pytorch-whisper-$model" --env WLK_VAD_FILE=/models/silero_vad.onnx)
+fi
+if [ -n "$gpus" ]; then
+    options+=(--gpus "$gpus" --env WLK_DEVICE=cuda)
+fi
+
+if [ "$foreground" = 1 ]; then
+    echo "wlk: $image on https://$address:$port (Ctrl-C stops it)" >&2
+    exec "$engine" run --rm "${options[@]}" "$image"
+fi
+if ! said="$("$engine" run --detach --restart unless-stopped "${options[@]}" "$image" 2>&1)"; then
+    "$engine" rm --force "$name" >/dev/null 2>&1 || true
+    case "$said" in
+        *"already allocated"* | *"address already in use"*) die "port $port is in use" "choose another: --port $((port + 1))" ;;
+        *) die "the container did not start: $said" ;;
+    esac
+fi
+shown=127.0.0.1
+[ "$address" = 127.0.0.1 ] || shown="$(hostname)"
+echo "wlk: $image is starting as container $name: https://$shown:$port"
+echo "wlk: log: $engine logs -f $name; stop: $engine rm -f $name"
