@@ -16,6 +16,7 @@ from appliance.server.tls import prepare
 
 log = logging.getLogger(__name__)
 
+_WAITING = 128
 _HTTP_CONNECTIONS = 64
 """Connections beside those of clients that stream."""
 
@@ -81,7 +82,7 @@ def run_server(settings: Settings) -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound socket.
+    """A listening socket. (Merely bound, two servers could share it, and the first clients would be refused.)
 
     Raises:
         ApplianceError: the port is in use or not allowed, or the address is not this machine's.
@@ -93,6 +94,7 @@ def bind(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(("127.0.0.1" if host == "localhost" else host, port))
+        listener.listen(_WAITING)
     except OSError as error:
         listener.close()
         raise _bind_error(host, port, error) from error

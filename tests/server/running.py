@@ -1,0 +1,198 @@
+"""A real server process, and a client that speaks the field's protocol and nothing newer."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from appliance.pair.locate import Pair
+from appliance.speech.audio_file import decode_file
+
+Message = dict[str, Any]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's variables without any setting of the server's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WLK_")}
+    for older in ("MODEL", "PORT", "DIAR", "STATE_DIRECTORY"):
+        kept.pop(older, None)
+    return kept | extra
+
+
+def model_flags(pair: Pair, vad_file: Path) -> list[str]:
+    folders = ["--encoder-dir", str(pair.encoder_dir), "--decoder-dir", str(pair.decoder_file.parent)]
+    return [*folders, "--vad-file", str(vad_file)]
+
+
+@dataclass
+class Running:
+    """A server under test: its address, and its stderr so far."""
+
+    process: subprocess.Popen[str]
+    state_dir: Path
+    lines: list[str] = field(default_factory=list)
+    url: str = ""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rstrip("/").rsplit(":", 1)[1])
+
+    @property
+    def asr(self) -> str:
+        return self.url.replace("http", "ws", 1) + "asr"
+
+    def wait_for(self, pattern: str, timeout_s: float = 60.0) -> re.Match[str]:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for line in list(self.lines):
+                if found := re.search(pattern, line):
+                    return found
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"{pattern!r} not in:\n{''.join(self.lines)}\nstatus {self.process.poll()}")
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+
+@contextlib.contextmanager
+def running(
+    flags: Sequence[str], state_dir: Path, *, env: dict[str, str] | None = None, wrapper: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Start ``serve`` on a free loopback port; stopped, or killed, at the end."""
+    command = [*wrapper, sys.executable, "-m", "appliance", "serve", "--host", "127.0.0.1", "--port", "0"]
+    command += ["--state-dir", str(state_dir), *flags]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env or environment())
+    server = Running(process, state_dir)
+    assert process.stderr is not None
+    reader = threading.Thread(target=server.lines.extend, args=(process.stderr,), daemon=True)
+    reader.start()
+    try:
+        server.url = server.wait_for(r"listening on (\S+)", 20.0)[1]
+        yield server
+    finally:
+        try:
+            server.stop()
+        finally:
+            process.kill()
+            process.wait()
+            reader.join(5)
+            process.stderr.close()
+
+
+def refused_start(flags: Sequence[str], env: dict[str, str] | None = None) -> tuple[int, str]:
+    """Status and stderr of a ``serve`` that must not come up."""
+    command = [sys.executable, "-m", "appliance", "serve", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, env=env or environment(), timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def trusting(server: Running) -> ssl.SSLContext:
+    """A context that trusts this server's certificate only, and checks its names."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(server.state_dir / "tls" / "certificate.pem")
+    return context
+
+
+def opened(server: Running, query: str = "", path: str = "asr", **options: Any) -> ClientConnection:
+    secure = trusting(server) if server.url.startswith("https") else None
+    url = server.url.replace("http", "ws", 1) + path + query
+    return connect(url, ssl=secure, max_size=None, compression=None, proxy=None, open_timeout=20, **options)
+
+
+def pcm(path: Path) -> bytes:
+    """A recording as 16 kHz s16le."""
+    samples = np.concatenate(list(decode_file(path)))
+    return np.asarray(np.clip(samples * 32767, -32768, 32767), dtype="<i2").tobytes()
+
+
+def webm(path: Path) -> bytes:
+    """A recording as a browser's MediaRecorder sends it: WebM with Opus, made for live streaming."""
+    import tempfile
+
+    samples = np.concatenate(list(decode_file(path)))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.webm"
+        with av.open(str(file), "w", format="webm", options={"live": "1", "cluster_time_limit": "100"}) as out:
+            stream = out.add_stream("libopus", rate=48000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(samples[None, :], format="flt", layout="mono")
+            frame.sample_rate = 16000
+            for ready in av.AudioResampler(format="flt", layout="mono", rate=48000, frame_size=960).resample(frame):
+                out.mux(stream.encode(ready))
+            out.mux(stream.encode(None))
+        return file.read_bytes()
+
+
+def pieces(data: bytes, size: int = 3200) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def field_client(socket: ClientConnection, chunks: Sequence[bytes], *, pace_s: float = 0.0) -> list[Message]:
+    """Send binary frames and the empty frame, and collect messages up to ready_to_stop or the close."""
+    messages: list[Message] = []
+
+    def send() -> None:
+        with contextlib.suppress(ConnectionClosed):
+            for chunk in chunks:
+                socket.send(chunk)
+                time.sleep(pace_s)
+            socket.send(b"")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            messages.append(json.loads(socket.recv(timeout=60)))
+            if messages[-1].get("type") == "ready_to_stop":
+                break
+    if messages[-1].get("type") != "ready_to_stop":
+        socket.close()
+    sender.join(30)
+    return messages
+
+
+def committed(message: Message) -> str:
+    return " ".join(line["text"] for line in message["lines"] if line["text"])
+
+
+def updates(messages: Sequence[Message]) -> list[Message]:
+    return [message for message in messages if "lines" in message and "type" not in message]
+
+
+def words(text: str) -> list[str]:
+    return re.sub(r"[^a-z' ]", " ", text.lower().replace("-", " ")).split()
+
+
+def word_errors(said: str, heard: str) -> int:
+    """Levenshtein distance in words."""
+    left, right = words(said), words(heard)
+    row = list(range(len(right) + 1))
+    for i, word in enumerate(left, 1):
+        before, row[0] = row[:], i
+        for j, other in enumerate(right, 1):
+            row[j] = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other))
+    return row[-1]
+
+
+def receive(socket: ClientConnection, timeout_s: float = 30.0) -> Message:
+    message: Message = json.loads(socket.recv(timeout=timeout_s))
+    return message

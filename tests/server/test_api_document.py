@@ -1,0 +1,84 @@
+"""docs/API.md shows messages as the server really sends them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.errors import ApplianceError
+from appliance.server.protocol import (
+    _CLOSE_BY_CODE,
+    PROTOCOL_VERSION,
+    Options,
+    config_event,
+    error_event,
+    line_json,
+    parse_control,
+)
+from appliance.server.settings import Settings
+from appliance.server.updates import UpdateWriter
+from appliance.speech.types import FIRST_SPEAKER, Line, Snapshot, Word
+from tests.server.running import Running, opened, receive
+from tests.server.test_process import get
+
+TEXT = (Path(__file__).parent.parent.parent / "docs" / "API.md").read_text()
+EXAMPLES: dict[str, dict[str, Any]] = {
+    name: json.loads(body) for name, body in re.findall(r"```json ([\w-]+)\n(.*?)```", TEXT, re.DOTALL)
+}
+LINE = Line(
+    FIRST_SPEAKER, "And so", 0.47, 0.69, (Word(" And", 0.47, 0.47, 0.604), Word(" so", 0.69, 0.69, 0.961)), "en"
+)
+
+
+def shape(value: object) -> object:
+    """Keys in order and types of values; numbers are alike."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def test_config_and_errors() -> None:
+    assert EXAMPLES["config"] == config_event(Settings(), Options())
+    assert f"version {PROTOCOL_VERSION}" in TEXT.splitlines()[0]
+    example = EXAMPLES["error"]
+    assert example == error_event(ApplianceError(example["message"], example["hint"], code=example["code"]))
+
+
+def test_updates() -> None:
+    full, diff = UpdateWriter("full", words=False), UpdateWriter("diff", words=False)
+    assert shape(EXAMPLES["update"]) == shape(json.loads(full.message(Snapshot((LINE,), 0, "x", 0, 0), 0.4)))
+    first = json.loads(diff.message(Snapshot((), 0, "And so", 0, 0), 0.2))
+    assert EXAMPLES["snapshot"] == first
+    diff.message(Snapshot((LINE, LINE), 0, "", 0, 0), 0)
+    second = json.loads(diff.message(Snapshot((LINE,), 1, "my", 0, 0), 0.1))
+    assert list(EXAMPLES["diff"]) == list(second)
+    assert json.loads(line_json(LINE, words=True)) == EXAMPLES["line"]
+
+
+@pytest.mark.parametrize("name", ["stop", "config-request", "ping"])
+def test_control_messages_are_valid(name: str) -> None:
+    assert parse_control(json.dumps(EXAMPLES[name])) == EXAMPLES[name]
+
+
+def test_every_error_code_is_told_with_its_close_code() -> None:
+    rows = re.findall(r"^\| (1\d{3}) \| (.*?) \|", TEXT, re.MULTILINE)
+    told = {code: int(close) for close, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert told == {code: int(close) for code, close in _CLOSE_BY_CODE.items()} | {"internal": 1011}
+
+
+@pytest.mark.model
+def test_health_and_control_answers(server: Running) -> None:
+    for path in ("healthz", "readyz"):
+        assert shape(EXAMPLES[path]) == shape(get(server, f"/{path}")[1])
+    with opened(server) as socket:
+        assert receive(socket) == EXAMPLES["config"]
+        for asked, answered in (("config-request", "config_changed"), ("ping", "pong")):
+            socket.send(json.dumps(EXAMPLES[asked]))
+            assert receive(socket) == EXAMPLES[answered]
+        socket.send(json.dumps(EXAMPLES["stop"]))
+        assert "lines" in receive(socket)
+        assert receive(socket) == EXAMPLES["ready_to_stop"]

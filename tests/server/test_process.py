@@ -1,0 +1,178 @@
+"""Starting, refusing to start, readiness, TLS, tokens: a real process each time."""
+
+import json
+import socket as sockets
+import ssl
+import stat
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from websockets.exceptions import ConnectionClosed
+
+from appliance.pair.locate import Pair
+from tests.server.running import Running, environment, opened, receive, refused_start, running, trusting
+
+pytestmark = pytest.mark.model
+
+
+def get(server: Running, path: str) -> tuple[int, dict[str, object], dict[str, str]]:
+    request = urllib.request.Request(server.url.rstrip("/") + path)
+    context = trusting(server) if server.url.startswith("https") else None
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+            return answer.status, json.loads(answer.read()), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read()), dict(error.headers)
+
+
+def test_port_is_open_before_the_model_is_loaded(flags: list[str], tmp_path: Path) -> None:
+    with running(flags, tmp_path) as server:
+        status, report, headers = get(server, "/readyz")
+        assert (status, report["status"]) == (503, "loading") and "retry-after" in {name.lower() for name in headers}
+        assert get(server, "/healthz")[0] == 200
+        with opened(server) as socket:
+            error = receive(socket)
+            with pytest.raises(ConnectionClosed):
+                socket.recv(timeout=10)
+            assert socket.close_code == 1013
+        assert error["code"] == "not_ready" and error["retry_after_s"] > 0
+        server.wait_for("ready: base")
+        status, report, _ = get(server, "/readyz")
+        assert (status, report["status"], report["model"]) == (200, "ready", "base")
+        assert server.stop() == 0
+
+
+def test_http_errors_have_the_one_shape(server: Running) -> None:
+    for path, status, code in (("/nowhere", 404, "not_found"), ("/asr", 426, "upgrade_required")):
+        answered, body, headers = get(server, path)
+        assert answered == status and body["type"] == "error" and body["code"] == code and body["message"]
+        assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_page_asks_for_nothing_from_outside(server: Running) -> None:
+    for path in ("/", "/app.js", "/transcript.js", "/worklet.js", "/style.css", "/icon.svg"):
+        with urllib.request.urlopen(server.url.rstrip("/") + path, context=trusting(server), timeout=10) as answer:
+            text = answer.read().decode()
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        outside = text.replace("http://www.w3.org/2000/svg", "").replace("http://localhost", "")
+        assert "//cdn" not in outside and "http://" not in outside and "https://" not in outside
+        assert " onclick=" not in text and "<script>" not in text
+
+
+def test_certificate_names_this_machine(flags: list[str], tmp_path: Path) -> None:
+    with running(["--tls-names", "box.example,192.0.2.77", *flags], tmp_path) as server:
+        pem = ssl.get_server_certificate(("127.0.0.1", server.port))
+        names = (
+            x509.load_pem_x509_certificate(pem.encode())
+            .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            .value
+        )
+        dns = names.get_values_for_type(x509.DNSName)
+        addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+        assert {"localhost", sockets.gethostname().lower(), "box.example"} <= set(dns)
+        assert {"127.0.0.1", "::1", "192.0.2.77"} <= set(addresses)
+        key = tmp_path / "tls" / "key.pem"
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        assert get(server, "/healthz")[0] == 200
+
+
+def test_token(flags: list[str], tmp_path: Path) -> None:
+    secret = "correct-horse"
+    with running(["--no-tls", *flags], tmp_path, env=environment(WLK_TOKEN=secret)) as server:
+        server.wait_for("ready: base")
+        for query in ("", "?token=wrong"):
+            with opened(server, query) as socket:
+                error = receive(socket)
+                with pytest.raises(ConnectionClosed):
+                    socket.recv(timeout=10)
+                assert error["code"] == "unauthorized" and socket.close_code == 1008
+        with opened(server, f"?token={secret}") as socket:
+            assert receive(socket)["type"] == "config"
+        with opened(server, additional_headers={"Authorization": f"Bearer {secret}"}) as socket:
+            assert receive(socket)["type"] == "config"
+        assert server.stop() == 0
+    assert secret not in "".join(server.lines)
+
+
+@pytest.mark.parametrize(("origin", "welcome"), [(None, True), ("https://evil.example", False), ("same", True)])
+def test_origin(flags: list[str], tmp_path: Path, origin: str | None, welcome: bool) -> None:
+    with running(["--no-tls", "--allowed-origins", "same", *flags], tmp_path) as server:
+        server.wait_for("ready: base")
+        given = server.url.rstrip("/") if origin == "same" else origin
+        with opened(server, additional_headers={"Origin": given} if given else {}) as socket:
+            message = receive(socket)
+            assert message["type"] == ("config" if welcome else "error")
+
+
+def test_no_decoder_directory(base_pair: Pair) -> None:
+    status, said = refused_start(["--encoder-dir", str(base_pair.encoder_dir)])
+    assert status != 0 and "no decoder directory" in said and "--decoder-dir (WLK_DECODER_DIR)" in said
+    status, said = refused_start(["--encoder-dir", str(base_pair.encoder_dir), "--decoder-dir", "/nowhere/decoder"])
+    assert status != 0 and "/nowhere/decoder" in said and "hint" in said
+
+
+def test_no_model_and_no_vad(base_pair: Pair) -> None:
+    assert "give --models-dir" in refused_start([])[1]
+    folders = ["--encoder-dir", str(base_pair.encoder_dir), "--decoder-dir", str(base_pair.decoder_file.parent)]
+    status, said = refused_start([*folders, "--vad-file", "/nowhere.onnx"])
+    assert status != 0 and "/nowhere.onnx" in said and "--vad-file" in said
+
+
+def test_models_dir(base_pair: Pair, vad_file: Path, tmp_path: Path) -> None:
+    """The image's layout: models and the voice activity model in one folder."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "base").symlink_to(base_pair.encoder_dir.parent)
+    (models / "silero_vad.onnx").symlink_to(vad_file)
+    env = environment(WLK_MODELS_DIR=str(models), MODEL="base", LANG="de_DE.UTF-8", WLK_TLS="false")
+    with running([], tmp_path / "state", env=env) as server:
+        server.wait_for("ready: base")
+        assert server.url.startswith("http://")
+        with opened(server) as socket:
+            assert receive(socket)["language"] == "auto"
+    status, said = refused_start(["--models-dir", str(models), "--model", "medium"])
+    assert status != 0 and "medium" in said and "base" in said
+
+
+def test_port_in_use(flags: list[str], tmp_path: Path) -> None:
+    with sockets.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        more = ["--host", "127.0.0.1", "--port", str(port), "--state-dir", str(tmp_path)]
+        status, said = refused_start([*flags, *more])
+    assert status != 0 and f"port {port} on 127.0.0.1 is in use" in said and "hint" in said
+
+
+def test_unreadable_certificate(flags: list[str], tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.pem")
+    status, said = refused_start([*flags, "--tls-cert", missing, "--tls-key", missing])
+    assert status != 0 and missing in said and "hint" in said
+
+
+def test_unwritable_state_folder(flags: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    status, said = refused_start([*flags, "--state-dir", str(tmp_path / "file" / "state")])
+    assert status != 0 and "can't keep a certificate" in said and "--state-dir" in said
+
+
+def test_damaged_model_ends_the_server(base_pair: Pair, vad_file: Path, tmp_path: Path) -> None:
+    """What only loading can find still ends in a message and a non-zero status."""
+    broken = tmp_path / "vad.onnx"
+    broken.write_bytes(vad_file.read_bytes()[:1000])
+    folders = ["--encoder-dir", str(base_pair.encoder_dir), "--decoder-dir", str(base_pair.decoder_file.parent)]
+    more = ["--no-tls", "--host", "127.0.0.1", "--port", "0", "--vad-file", str(broken)]
+    status, said = refused_start([*folders, *more])
+    assert status == 1 and "error: " in said and str(broken) in said
+
+
+def test_default_language_the_model_lacks_ends_the_server(flags: list[str]) -> None:
+    status, said = refused_start([*flags, "--no-tls", "--host", "127.0.0.1", "--port", "0", "--language", "tlh"])
+    assert status == 1 and "tlh" in said
+
+
+def test_misspelt_variable_is_remarked(flags: list[str], tmp_path: Path) -> None:
+    with running(flags, tmp_path, env=environment(WLK_MAX_SESSION="3")) as server:
+        server.wait_for("unknown variable WLK_MAX_SESSION: did you mean WLK_MAX_SESSIONS")

@@ -1,0 +1,111 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import UsageError
+from appliance.server.settings import OLDER_NAMES, Settings, flag, load_settings, unknown_variables, variable
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "settings.md"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*OLDER_NAMES, "WLK_ENV_FILE", "STATE_DIRECTORY", *map(variable, Settings.model_fields)]:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_flag_beats_variable_beats_older_name_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "wlk.env"
+    file.write_text("WLK_PORT=1\nWLK_MAX_SESSIONS=3\nMODEL=tiny\n# a remark\n")
+    argv = ["--env-file", str(file)]
+    assert (load_settings(argv).port, load_settings(argv).max_sessions, load_settings(argv).model) == (1, 3, "tiny")
+    monkeypatch.setenv("PORT", "2")
+    assert load_settings(argv).port == 2
+    monkeypatch.setenv("WLK_PORT", "3")
+    assert load_settings(argv).port == 3
+    assert load_settings([*argv, "--port", "4"]).port == 4
+    monkeypatch.setenv("WLK_ENV_FILE", str(file))
+    assert load_settings([]).max_sessions == 3
+
+
+def test_posix_lang_is_no_speech_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    assert load_settings([]).language == "auto"
+    monkeypatch.setenv("WLK_LANGUAGE", "de")
+    assert load_settings([]).language == "de"
+
+
+def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WLK_TOKEN", "")
+    monkeypatch.setenv("WLK_PORT", "")
+    assert load_settings([]).token is None and load_settings([]).port == 8000
+
+
+def test_frozen_and_secret() -> None:
+    settings = load_settings(["--token", "hush"])
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 5
+    assert "hush" not in repr(settings)
+
+
+def test_lists_are_given_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WLK_TLS_NAMES", "a.example, 10.0.0.2,")
+    assert load_settings([]).tls_names == ("a.example", "10.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--port", "eighty"], r"--port \(WLK_PORT\) is 'eighty': .*integer"),
+        (["--port", "70000"], r"--port \(WLK_PORT\) is '70000': .*65535"),
+        (["--device", "gpu"], r"--device \(WLK_DEVICE\) is 'gpu': .*'cpu' or 'cuda'"),
+        (["--max-backlog-s", "-1"], r"--max-backlog-s .* greater than 0"),
+        (["--no-such-flag"], r"unrecognized arguments: --no-such-flag"),
+        (["--tls-cert", "a.pem"], r"--tls-cert \(WLK_TLS_CERT\) needs --tls-key"),
+        (["--diarization"], r"--diarization \(WLK_DIARIZATION\) is on, and this build has no diarizer"),
+        (["--env-file", "/nowhere.env"], r"--env-file: can't read /nowhere.env"),
+    ],
+)
+def test_mistakes_are_named(argv: list[str], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected) as caught:
+        load_settings(argv)
+    assert caught.value.hint
+
+
+def test_older_diar_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIAR", "0")
+    assert load_settings([]).diarization is False
+    monkeypatch.setenv("DIAR", "1")
+    with pytest.raises(UsageError, match="no diarizer"):
+        load_settings([])
+
+
+def test_bad_token_value_is_not_shown() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_settings(["--tls-cert", "a", "--token", "hush"])
+    assert "hush" not in str(caught.value)
+
+
+def test_help_lists_every_setting_with_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load_settings(["--help"])
+    text = re.sub(r"\s+", "", capsys.readouterr().out)
+    for name in Settings.model_fields:
+        assert flag(name) in text and variable(name) in text
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (.*) \|$", DOCS.read_text(), re.MULTILINE))
+    assert list(rows) == [flag(name)[2:] for name in Settings.model_fields]
+    for name, row in Settings.model_fields.items():
+        text = rows[flag(name)[2:]]
+        assert f"`{variable(name)}`" in text
+        assert row.description is not None and row.description in text
+
+
+def test_unknown_variables_are_remarked() -> None:
+    assert unknown_variables({"WLK_PROT": "1", "WLK_STORE": "x", "WLK_PORT": "2"}) == [
+        "unknown variable WLK_PROT: did you mean WLK_PORT?"
+    ]

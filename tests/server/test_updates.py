@@ -1,0 +1,81 @@
+"""Difference updates against a client that follows the protocol, over random but lawful transcripts."""
+
+import json
+import random
+
+from appliance.client import Transcript
+from appliance.server.protocol import clock
+from appliance.server.updates import UpdateWriter
+from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Snapshot
+
+
+def grown(random_: random.Random, lines: list[Line], at_s: float) -> list[Line]:
+    """The next lawful state: the last line grows, or lines are added."""
+    choice = random_.random()
+    if choice < 0.5 and lines and lines[-1].speaker != SILENCE:
+        last = lines[-1]
+        return [*lines[:-1], Line(last.speaker, f"{last.text} w{at_s:.0f}", last.start_s, at_s)]
+    if choice < 0.6:
+        return [*lines, Line(SILENCE, "", at_s - 1, at_s), Line(FIRST_SPEAKER, f"after {at_s:.0f}", at_s, at_s)]
+    if choice < 0.8:
+        return [*lines, Line(FIRST_SPEAKER, f"line {at_s:.0f}", at_s, at_s)]
+    return lines
+
+
+def test_client_of_differences_always_has_the_full_state() -> None:
+    for seed in range(30):
+        random_ = random.Random(seed)
+        full, diff, client = UpdateWriter("full", words=False), UpdateWriter("diff", words=False), Transcript()
+        lines: list[Line] = []
+        pruned = 0
+        for step in range(60):
+            for _ in range(random_.randint(0, 3)):
+                lines = grown(random_, lines, float(step))
+            drop = random_.choice([0, 0, 0, 1, 4]) if len(lines) > 3 else 0
+            lines, pruned = lines[min(drop, len(lines)) :], pruned + min(drop, len(lines))
+            snapshot = Snapshot(tuple(lines), pruned, f"maybe {step}", 0.0, 0.0)
+            whole, change = json.loads(full.message(snapshot, 1.0)), json.loads(diff.message(snapshot, 1.0))
+            client.apply(change)
+            assert client.lines == whole["lines"]
+            assert client.tentative == whole["buffer_transcription"]
+            assert change["seq"] == step + 1
+            assert step == 0 or change["n_lines"] == len(lines)
+
+
+def test_a_difference_holds_changed_lines_only() -> None:
+    writer = UpdateWriter("diff", words=False)
+    lines = tuple(Line(FIRST_SPEAKER, f"line {n}", n, n + 1) for n in range(500))
+    writer.message(Snapshot(lines, 0, "", 0, 0), 0)
+    same = json.loads(writer.message(Snapshot(lines, 0, "x", 0, 0), 0))
+    assert same["new_lines"] == [] and same["n_lines"] == 500
+    longer = (*lines[:-1], Line(FIRST_SPEAKER, "line 499 more", 499, 501), Line(FIRST_SPEAKER, "next", 501, 502))
+    changed = json.loads(writer.message(Snapshot(longer, 0, "", 0, 0), 0))
+    assert [line["text"] for line in changed["new_lines"]] == ["line 499 more", "next"]
+
+
+def test_more_pruned_than_the_client_ever_had() -> None:
+    writer, client = UpdateWriter("diff", words=False), Transcript()
+    first = tuple(Line(FIRST_SPEAKER, f"old {n}", n, n) for n in range(3))
+    client.apply(json.loads(writer.message(Snapshot(first, 0, "", 0, 0), 0)))
+    later = tuple(Line(FIRST_SPEAKER, f"new {n}", n, n) for n in range(2))
+    client.apply(json.loads(writer.message(Snapshot(later, 10, "", 0, 0), 0)))
+    assert [line["text"] for line in client.lines] == ["new 0", "new 1"]
+
+
+def test_status_and_silence_line() -> None:
+    writer = UpdateWriter("full", words=True)
+    assert json.loads(writer.message(Snapshot((), 0, "", 0, 0), 0))["status"] == "no_audio_detected"
+    quiet = Snapshot((Line(SILENCE, "", 0.0, 5.0),), 0, "", 0, 0)
+    line = json.loads(writer.message(quiet, 0))["lines"][0]
+    assert line == {"speaker": -2, "text": "", "start": "0:00:00.00", "end": "0:00:05.00", "words": []}
+
+
+def test_clock() -> None:
+    assert [clock(s) for s in (0, 1.234, 59.999, 61.5, 3600, 36001.01)] == [
+        "0:00:00.00",
+        "0:00:01.23",
+        "0:01:00.00",
+        "0:01:01.50",
+        "1:00:00.00",
+        "10:00:01.01",
+    ]
