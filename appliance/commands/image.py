@@ -39,11 +39,15 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wlk-appliance image", description="Build, save or inspect a container image.")
+    parser = argparse.ArgumentParser(
+        prog="wlk-appliance image", description="Build, save or inspect a container image."
+    )
     parser.add_argument("action", choices=("build", "save", "inspect"))
     parser.add_argument("--target", default="cpu", help="a folder of images/ [%(default)s]")
     parser.add_argument("--model", default="base", metavar="NAME", help="which baked pair goes in [%(default)s]")
-    parser.add_argument("--offline", action="store_true", help="build from what is in the store, fetching no model file")
+    parser.add_argument(
+        "--offline", action="store_true", help="build from what is in the store, fetching no model file"
+    )
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
     return parser

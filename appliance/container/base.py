@@ -122,10 +122,9 @@ def _make_archive(archive: Path) -> None:
     _take_updates(root, mirrors)
     _prune(root)
     partial = archive.with_name(archive.name + ".partial")
-    run(
-        ["tar", "--create", "--file", partial, "--directory", root, "--numeric-owner", "--sort=name", "--one-file-system"]
-        + ["--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./tmp/*", "."]
-    )
+    left_out = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys", "tmp")]
+    words = ["tar", "--create", "--file", str(partial), "--directory", str(root), "--numeric-owner", "--sort=name"]
+    run([*words, "--one-file-system", *left_out, "."])
     partial.rename(archive)
     shutil.rmtree(root)
 

@@ -30,7 +30,13 @@ class Context:
 
 
 def stage_context(
-    target_dir: Path, model: str, wheels: list[Path], manifest: Manifest, fetcher: Fetcher, pairs_dir: Path, folder: Path
+    target_dir: Path,
+    model: str,
+    wheels: list[Path],
+    manifest: Manifest,
+    fetcher: Fetcher,
+    pairs_dir: Path,
+    folder: Path,
 ) -> Context:
     """Make the folder anew; nothing in it is copied where a hard link will do.
 

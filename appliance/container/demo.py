@@ -57,9 +57,7 @@ def wait_ready(engine: Engine, name: str, limit_s: float = _READY_S) -> float:
     """
     started = time.monotonic()
     while time.monotonic() - started < limit_s:
-        asked = engine.run(
-            ["exec", name, "python3", "-m", "appliance", "health", "--ready"], check=False, capture=True
-        )
+        asked = engine.run(["exec", name, "python3", "-m", "appliance", "health", "--ready"], check=False, capture=True)
         if asked.returncode == 0:
             return time.monotonic() - started
         if engine.output(["inspect", "--format", "{{.State.Running}}", name]) != "true":

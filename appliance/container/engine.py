@@ -119,9 +119,9 @@ def find_engine() -> tuple[Engine | None, list[str]]:
 def _candidates() -> Iterator[tuple[Literal["docker", "podman"], Path]]:
     chosen = os.environ.get(ENGINE_VARIABLE)
     if chosen:
-        program = shutil.which(chosen)
-        if program is not None:
-            yield ("podman" if "podman" in Path(program).name else "docker"), Path(program)
+        found = shutil.which(chosen)
+        if found is not None:
+            yield ("podman" if "podman" in Path(found).name else "docker"), Path(found)
         return
     folders = [Path(part) for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
     dockers = [folder / "docker" for folder in folders] + [_SYSTEM_DOCKER]
@@ -212,7 +212,9 @@ def _install(problems: list[str]) -> None:
             f"no container engine works on this host ({platform.system()}){_because(problems)}",
             "install Docker 20.10 or newer, start its daemon, and run this again",
         )
-    log.warning("no container engine found%s: installing %s from Debian's packages", _because(problems), _DAEMON_PACKAGE)
+    log.warning(
+        "no container engine found%s: installing %s from Debian's packages", _because(problems), _DAEMON_PACKAGE
+    )
     install_packages([_DAEMON_PACKAGE], "to build and run container images")
 
 

@@ -35,7 +35,9 @@ class Pin:
     hashes: frozenset[str]
 
     def as_requirement(self) -> str:
-        return " ".join([f"{self.name}=={self.version}", *(f"--hash=sha256:{digest}" for digest in sorted(self.hashes))])
+        return " ".join(
+            [f"{self.name}=={self.version}", *(f"--hash=sha256:{digest}" for digest in sorted(self.hashes))]
+        )
 
 
 def read_lock(lock: Path) -> list[Pin]:
@@ -77,7 +79,8 @@ def fill_wheelhouse(locks: list[Path], folder: Path) -> list[Path]:
         missing = _missing(pins, folder)
     if missing:
         raise ApplianceError(
-            f"wheels are missing in {folder}: {', '.join(pin.name for pin in missing)}", "regenerate the lock: make lock"
+            f"wheels are missing in {folder}: {', '.join(pin.name for pin in missing)}",
+            "regenerate the lock: make lock",
         )
     wheels = sorted(folder.glob("*.whl"))
     log.info("wheelhouse: %d wheels, %.0f MB", len(wheels), sum(wheel.stat().st_size for wheel in wheels) / 1e6)

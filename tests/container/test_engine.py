@@ -1,0 +1,86 @@
+"""Choosing an engine among real programs on PATH; the programs are scripts that answer like one."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.container import engine as module
+from appliance.container.engine import ENGINE_VARIABLE, ensure_engine, find_engine
+from appliance.errors import ApplianceError
+
+
+def put(folder: Path, name: str, body: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_system_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_SYSTEM_DOCKER", tmp_path / "none")
+    monkeypatch.delenv(ENGINE_VARIABLE, raising=False)
+
+
+WITHOUT_BUILDX = 'case "$1" in version) echo 28.2.2 20.10.24 ;; *) exit 1 ;; esac'
+BUILTIN = 'case "$1" in version) echo 20.10.24 20.10.24 ;; *) exit 1 ;; esac'
+NO_DAEMON = "echo 'Cannot connect to the Docker daemon' >&2; exit 1"
+
+
+def test_newer_client_without_buildx_is_passed_over(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(programs, "docker", WITHOUT_BUILDX)
+    good = put(tmp_path / "second", "docker", BUILTIN)
+    monkeypatch.setenv("PATH", f"{programs}:{good.parent}")
+    found, problems = find_engine()
+    assert found is not None
+    assert (found.kind, found.program, found.version) == ("docker", good, "20.10.24")
+    assert len(problems) == 1
+    assert "28.2.2 has no buildx plugin" in problems[0]
+
+
+def test_newer_client_with_buildx_is_taken(programs: Path) -> None:
+    first = put(programs, "docker", 'case "$1" in version) echo 28.2.2 28.2.2 ;; buildx) ;; *) exit 1 ;; esac')
+    found, _ = find_engine()
+    assert found is not None
+    assert found.program == first
+
+
+def test_podman_when_docker_has_no_daemon(programs: Path) -> None:
+    put(programs, "docker", NO_DAEMON)
+    put(programs, "podman", "echo 4.3.1")
+    found, problems = find_engine()
+    assert found is not None
+    assert (found.kind, found.version) == ("podman", "4.3.1")
+    assert "Cannot connect" in problems[0]
+
+
+def test_chosen_engine_that_fails_is_an_error_and_no_other_is_tried(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(programs, "docker", BUILTIN)
+    monkeypatch.setenv(ENGINE_VARIABLE, str(put(tmp_path / "other", "podman", "exit 1")))
+    with pytest.raises(ApplianceError, match=ENGINE_VARIABLE):
+        ensure_engine(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "daemon", "hint"),
+    [
+        ("permission denied while trying to connect", True, "usermod -aG docker"),
+        ("Cannot connect to the Docker daemon", True, "systemctl start docker"),
+        ("Cannot connect to the Docker daemon", False, "apt-get install --yes docker.io"),
+    ],
+)
+def test_without_root_the_hint_is_what_to_type(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, daemon: bool, hint: str
+) -> None:
+    put(programs, "docker", f"echo '{said}' >&2; exit 1")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(module, "_daemon_program", lambda: Path("/usr/sbin/dockerd") if daemon else None)
+    with pytest.raises(ApplianceError, match="no container engine works") as raised:
+        ensure_engine(tmp_path)
+    assert hint in raised.value.hint
+    assert said in raised.value.message

@@ -1,0 +1,107 @@
+"""Lock files, and a wheelhouse filled by the real pip from a folder of wheels made here."""
+
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from appliance.container.wheelhouse import TORCH_INDEX_VARIABLE, fill_wheelhouse, read_lock
+from appliance.errors import ApplianceError
+from tests.conftest import ROOT
+
+LOCKS = [ROOT / "images/cpu/requirements.lock", ROOT / "images/cpu/pip.lock", ROOT / "requirements-dev.lock"]
+
+
+def make_wheel(folder: Path, name: str, content: str = "") -> str:
+    """A minimal wheel; returns its lock line."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", content)
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(
+            f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return f"{name}==1.0 \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+@pytest.fixture
+def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all pip may take wheels from."""
+    folder = tmp_path / "offered"
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def test_fills_reuses_and_removes_what_the_lock_does_not_name(tmp_path: Path, offered: Path) -> None:
+    lock, folder = tmp_path / "lock", tmp_path / "wheels"
+    lock.write_text(make_wheel(offered, "wlkone") + make_wheel(offered, "wlktwo"), encoding="utf-8")
+    assert [wheel.name for wheel in fill_wheelhouse([lock], folder)] == [
+        "wlkone-1.0-py3-none-any.whl",
+        "wlktwo-1.0-py3-none-any.whl",
+    ]
+    for wheel in offered.iterdir():  # the second time, there is nowhere to download from
+        wheel.unlink()
+    (folder / "stray-1.0-py3-none-any.whl").write_bytes(b"not in the lock")
+    assert len(fill_wheelhouse([lock], folder)) == 2
+
+
+def test_wheel_with_another_hash_is_refused(tmp_path: Path, offered: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(make_wheel(offered, "wlkone"), encoding="utf-8")
+    make_wheel(offered, "wlkone", content="import os")
+    with pytest.raises(ApplianceError, match=r"HASH|hash"):
+        fill_wheelhouse([lock], tmp_path / "wheels")
+    assert not list((tmp_path / "wheels").glob("*.whl"))
+
+
+def test_damaged_wheel_is_fetched_again(tmp_path: Path, offered: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(make_wheel(offered, "wlkone"), encoding="utf-8")
+    (wheel,) = fill_wheelhouse([lock], tmp_path / "wheels")
+    whole = wheel.read_bytes()
+    wheel.write_bytes(whole[:-10])
+    fill_wheelhouse([lock], tmp_path / "wheels")
+    assert wheel.read_bytes() == whole
+
+
+def test_given_torch_index_is_asked(tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock"
+    line = make_wheel(offered, "torch")
+    lock.write_text(line, encoding="utf-8")
+    page = tmp_path / "index/torch"
+    page.mkdir(parents=True)
+    wheel = next(offered.iterdir())
+    wheel.rename(page / wheel.name)
+    (page / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>', encoding="utf-8")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "none").as_uri())
+    monkeypatch.setenv(TORCH_INDEX_VARIABLE, page.parent.as_uri())
+    assert [path.name for path in fill_wheelhouse([lock], tmp_path / "wheels")] == [wheel.name]
+
+
+def test_requirement_without_hash_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("numpy==2.0\n", encoding="utf-8")
+    with pytest.raises(ApplianceError, match="numpy has no hash"):
+        read_lock(tmp_path / "lock")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_real_locks_hold_hashes_and_no_addresses(lock: Path) -> None:
+    pins = read_lock(lock)
+    assert pins
+    assert len(pins) == len({pin.name for pin in pins})
+    assert not re.search(r"https?://|--index|--find-links|file://", lock.read_text(encoding="utf-8"))
+
+
+def test_image_and_development_locks_agree_and_torch_is_the_cpu_build() -> None:
+    image = {pin.name: pin for pin in read_lock(LOCKS[0])}
+    development = {pin.name: pin for pin in read_lock(LOCKS[2])}
+    assert {name: development[name].version for name in image} == {name: pin.version for name, pin in image.items()}
+    assert image["torch"].version.endswith("+cpu")
+    assert len(image["torch"].hashes) == 1
+    assert not {"torchaudio", "nemo-toolkit"} & set(image)

@@ -1,0 +1,176 @@
+"""The real script; where a container is needed, with the real engine and image."""
+
+import http.client
+import os
+import secrets
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.container.engine import Engine, find_engine
+from appliance.container.image import image_name, inspect_image
+from tests.conftest import ROOT, missing
+
+SCRIPT = ROOT / "scripts/run_wlk.sh"
+
+
+def run_wlk(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", SCRIPT, *words], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "which model?"),
+        (("base", "--gpu", "all"), "unknown option: --gpu"),
+        (("base", "small"), "one model only: base or small?"),
+        (("base", "--port"), "--port needs a value"),
+        (("base", "--port", "eighty"), "not a port: eighty"),
+        (("base", "--port", "0"), "not a port: 0"),
+        (("base", "--port", "70000"), "not a port: 70000"),
+        (("../base",), "not a model name: ../base"),
+    ],
+)
+def test_wrong_use_is_told_with_status_2(words: tuple[str, ...], message: str) -> None:
+    done = run_wlk(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: {message}" in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_help_needs_no_engine() -> None:
+    done = run_wlk("--help", WLK_ENGINE="/none")
+    assert done.returncode == 0
+    for option in ("-f", "--port", "--lan", "--models-dir", "--gpus"):
+        assert option in done.stdout
+
+
+def test_an_engine_that_does_not_answer_is_told() -> None:
+    done = run_wlk("base", WLK_ENGINE="/none/docker")
+    assert done.returncode == 1
+    assert "/none/docker does not answer" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    found, problems = find_engine()
+    if found is None:
+        missing(f"a container engine: {'; '.join(problems) or 'none installed'}")
+    if inspect_image(found, image_name("cpu", "base")) is None:
+        missing("the image of base: make image")
+    return found
+
+
+@pytest.fixture
+def site(engine: Engine) -> Iterator[dict[str, str]]:
+    """Names of a container and a volume of this test's own, removed at its end."""
+    name = f"wlk-test-{secrets.token_hex(4)}"
+    yield {"WLK_NAME": name, "WLK_STATE_VOLUME": f"{name}-state", "WLK_ENGINE": str(engine.program)}
+    engine.run(["rm", "--force", name], check=False, capture=True)
+    engine.run(["volume", "rm", "--force", f"{name}-state"], check=False, capture=True)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free: int = probe.getsockname()[1]
+        return free
+
+
+def ready(port: int) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return True
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.5)
+    return False
+
+
+@pytest.mark.image
+def test_starts_in_the_background_hardened_and_only_once(engine: Engine, site: dict[str, str], port: int) -> None:
+    done = run_wlk("base", "--port", str(port), **site)
+    assert done.returncode == 0, done.stderr
+    assert f"https://127.0.0.1:{port}" in done.stdout
+    assert ready(port)
+    template = (
+        "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.PidsLimit}}"
+    )
+    assert engine.output(["inspect", "--format", template, site["WLK_NAME"]]) == "true [ALL] [no-new-privileges] 512"
+    bound = engine.output(["port", site["WLK_NAME"]])
+    assert bound == f"8000/tcp -> 127.0.0.1:{port}"
+    again = run_wlk("base", "--port", str(port), **site)
+    assert again.returncode == 1
+    assert f"{site['WLK_NAME']} is already running" in again.stderr
+
+
+@pytest.mark.image
+def test_port_in_use_is_told_and_leaves_no_container(engine: Engine, site: dict[str, str]) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        done = run_wlk("base", "--port", str(port), **site)
+    assert done.returncode == 1
+    assert f"port {port} is in use" in done.stderr
+    assert engine.output(["ps", "--all", "--quiet", "--filter", f"name={site['WLK_NAME']}"]) == ""
+
+
+@pytest.mark.image
+def test_model_without_image_lists_what_is_loaded_and_what_to_type(site: dict[str, str]) -> None:
+    done = run_wlk("large-v3", **site)
+    assert done.returncode == 1
+    assert "no image for model large-v3 is loaded" in done.stderr
+    assert "wlk-appliance:cpu-base" in done.stderr
+    assert "load --input" in done.stderr
+
+
+@pytest.mark.image
+def test_bad_models_dir_is_told(site: dict[str, str], tmp_path: Path) -> None:
+    assert f"no such folder: {tmp_path}/none" in run_wlk("base", "--models-dir", f"{tmp_path}/none", **site).stderr
+    assert "has no faster-whisper-base" in run_wlk("base", "--models-dir", str(tmp_path), **site).stderr
+    for half in ("faster-whisper-base", "pytorch-whisper-base"):
+        (tmp_path / half).mkdir()
+    hidden = tmp_path / "pytorch-whisper-base/base.pt"
+    hidden.write_bytes(b"")
+    hidden.chmod(0o600)
+    assert f"may not read {hidden}" in run_wlk("base", "--models-dir", str(tmp_path), **site).stderr
+
+
+@pytest.mark.image
+@pytest.mark.model
+def test_lan_and_models_of_the_site(engine: Engine, site: dict[str, str], port: int, tmp_path: Path, base_pair) -> None:  # type: ignore[no-untyped-def]
+    for folder in (base_pair.encoder_dir, base_pair.decoder_file.parent):
+        (tmp_path / folder.name).mkdir()
+        for file in folder.iterdir():
+            copy = tmp_path / folder.name / file.name
+            copy.write_bytes(file.read_bytes())
+            copy.chmod(0o644)
+    tmp_path.chmod(0o755)
+    done = run_wlk("base", "--lan", "--port", str(port), "--models-dir", str(tmp_path), **site)
+    assert done.returncode == 0, done.stderr
+    assert ready(port), engine.run(["logs", site["WLK_NAME"]], capture=True).stderr
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    from cryptography import x509
+
+    names = x509.load_pem_x509_certificate(pem.encode()).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert socket.gethostname() in names.value.get_values_for_type(x509.DNSName)
+    assert engine.output(["port", site["WLK_NAME"]]).startswith(f"8000/tcp -> 0.0.0.0:{port}")
+    mounts = engine.output(["inspect", "--format", "{{range .Mounts}}{{.Source}} {{.RW}};{{end}}", site["WLK_NAME"]])
+    assert f"{tmp_path} false;" in mounts
