@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Regenerate the hash-locked requirements from pyproject.toml with pip-compile, for Linux and the Python that runs it.
+# Run it with the oldest Python meant to install them, Debian 12's own 3.11.2: WLK_PYTHON=VENV/bin/python of such a one.
 # Usage: scripts/lock.sh [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."
