@@ -66,7 +66,7 @@ def run_server(settings: Settings) -> None:
         ws_ping_interval=20.0,
         ws_ping_timeout=None,
         limit_concurrency=settings.max_sessions + _HTTP_CONNECTIONS,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=2,
         ssl_certfile=files.certificate if files else None,
         ssl_keyfile=files.key if files else None,
     )

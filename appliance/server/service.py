@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 Status = Literal["loading", "ready", "failed", "stopping"]
 
-STOP_GRACE_S = 4.0
-"""How long clients' last words are worked on after a stop signal."""
+STOP_GRACE_S = 5.0
+"""How long clients' last words are worked on after a stop signal; container engines kill after 10 s."""
 
 
 class Stoppable(Protocol):
@@ -143,7 +143,7 @@ class Service:
             connection.stop()
         if self._connections:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), STOP_GRACE_S + 2)
+                await asyncio.wait_for(self._idle.wait(), STOP_GRACE_S + 1)
 
     def close(self) -> None:
         """Free the threads, after the last connection."""
