@@ -1,7 +1,8 @@
 """Cuts what only a debugger reads off shared libraries published with it (`strip` isn't in the base).
 
-An ELF file's full symbol table, debug sections and section table stand behind the last segment that is ever loaded, so cutting the
-file there and clearing the table's place in the header leaves all that the dynamic linker reads.
+An ELF file's full symbol table, debug sections and section table stand behind the last segment that is ever
+loaded, so cutting the file there and clearing the table's place in the header leaves all that the dynamic linker
+reads.
 
 Usage: drop_debug.py FOLDER
 """
