@@ -12,7 +12,7 @@ from appliance.speech.audio import AudioDecoder
 from appliance.speech.engine import Engine, EngineConfig
 from appliance.speech.session import SessionOptions
 from appliance.speech.types import SAMPLE_RATE_HZ
-from appliance.speech.words import word_errors
+from appliance.words import word_errors
 
 WORST_RATE = 0.25
 """Word error rate over which the test fails: a broken model makes 0.9 and more, a sound one far less."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.container.engine import Engine
 from appliance.errors import ApplianceError
-from appliance.speech.words import word_errors
+from appliance.words import word_errors
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import faster_whisper
 import pytest
 
 from appliance.pair.locate import Pair
-from appliance.speech.words import word_errors
+from appliance.words import word_errors
 from tests.conftest import Spoken
 from tests.server.running import Running, committed, field_client, opened, pcm, pieces, updates
 

@@ -12,7 +12,7 @@ from appliance.speech.audio import AudioDecoder
 from appliance.speech.engine import Engine, EngineConfig
 from appliance.speech.session import Session, SessionOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Samples, Snapshot
-from appliance.speech.words import normalise, word_errors
+from appliance.words import normalise, word_errors
 from tests.conftest import Spoken
 
 pytestmark = pytest.mark.model

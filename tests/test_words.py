@@ -1,6 +1,6 @@
 import pytest
 
-from appliance.speech.words import WordErrors, normalise, word_errors
+from appliance.words import WordErrors, normalise, word_errors
 
 
 @pytest.mark.parametrize(
