@@ -67,6 +67,12 @@ def _dispatch(words: list[str]) -> int:
             f"unknown command: {name!r}",
             f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(COMMANDS)}",
         )
-    module = importlib.import_module(f"appliance.commands.{name}")
+    try:
+        module = importlib.import_module(f"appliance.commands.{name}")
+    except ModuleNotFoundError as error:
+        raise ApplianceError(
+            f"{name} needs the Python package {error.name}, which is not installed here",
+            "the build commands run where the appliance is built (make setup), the others in its image too",
+        ) from error
     status: int = module.main(words[1:])
     return status

@@ -17,8 +17,12 @@ _FLOATS = ("F16", "F32", "BF16")
 
 
 def write_decoder(path: Path, weights: Mapping[str, NDArray[np.float16]]) -> None:
-    """Write float16 weights by their reference names without ``decoder.``; same weights, same bytes."""
+    """Write float16 weights by their reference names without ``decoder.``; same weights, same bytes.
+
+    The file is readable by everyone, since the server that mounts it runs as a user of its own.
+    """
     save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path, {"format": "pt"})
+    path.chmod(0o644)
 
 
 def read_header(path: Path) -> dict[str, Shape]:

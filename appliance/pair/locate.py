@@ -4,6 +4,7 @@ A pair is a CTranslate2 folder for the encoder and a folder with one PyTorch dec
 (``decoder.safetensors``, with ``pair.json`` beside the two folders) or a site's own (one ``.pt``).
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def open_pair(encoder_dir: Path, decoder_dir: Path) -> Pair:
     """
     _check_encoder_files(encoder_dir)
     decoder_file = _decoder_file(decoder_dir, encoder_dir)
+    _check_readable(*encoder_dir.iterdir(), decoder_file)
     encoder = open_ct2(encoder_dir / "model.bin")
     dimensions = encoder.dimensions()
     _check_fit(encoder_dir, encoder, decoder_file)
@@ -119,6 +121,16 @@ def _check_encoder_files(encoder_dir: Path) -> None:
                 f"copy the missing file from where the model came from, or bake it: "
                 f"wlk-appliance bake {_short_name(encoder_dir)}",
                 code="missing_encoder" if names == ("model.bin",) else "missing_file",
+            )
+
+
+def _check_readable(*files: Path) -> None:
+    for file in files:
+        if not os.access(file, os.R_OK):
+            raise ApplianceError(
+                f"{file} may not be read by user {os.getuid()}, who runs this",
+                f"chmod -R a+rX {file.parent}",
+                code="unreadable_file",
             )
 
 

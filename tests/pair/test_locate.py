@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,3 +194,22 @@ def test_alignment_heads_missing_or_outside(small_pair: Folders, heads: object) 
 def test_broken_config(small_pair: Folders, text: str) -> None:
     (small_pair[0] / "config.json").write_bytes(text.encode("latin-1"))
     assert "config.json" in refused(*small_pair, "broken_model").message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process as someone else")
+def test_a_file_the_user_may_not_read_is_named() -> None:
+    """Not in pytest's own folder, which no other user may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        encoder, decoder = write_pair(folder, "mini")
+        (decoder / FILE_NAME).chmod(0o600)
+        code = (
+            "import os, sys; from pathlib import Path; from appliance.pair.locate import open_pair; os.setuid(65534)\n"
+            "try: open_pair(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+            "except Exception as error: print(error)"
+        )
+        command = [sys.executable, "-c", code, str(encoder), str(decoder)]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "decoder.safetensors may not be read by user 65534" in said
+    assert "chmod -R a+rX" in said
