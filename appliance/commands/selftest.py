@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance.errors import ApplianceError
 from appliance.pair.locate import find_pair
-from appliance.speech.audio import AudioDecoder
+from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.engine import Engine, EngineConfig
 from appliance.speech.session import SessionOptions
 from appliance.speech.types import SAMPLE_RATE_HZ

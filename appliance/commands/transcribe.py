@@ -12,8 +12,8 @@ from pathlib import Path
 from appliance.client import ClientOptions, Transcript, transcribe
 from appliance.errors import ApplianceError
 from appliance.server.places import own_certificate
-from appliance.speech.audio import AudioDecoder
-from appliance.speech.audio_file import decode_file
+from appliance.speech.audio.decoder import AudioDecoder
+from appliance.speech.audio.file import decode_file
 from appliance.speech.types import Samples
 
 _STDIN_BYTES = 4096

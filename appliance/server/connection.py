@@ -17,7 +17,7 @@ from appliance.errors import ApplianceError
 from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control
 from appliance.server.service import STOP_GRACE_S, Service
 from appliance.server.updates import UpdateWriter
-from appliance.speech.audio import AudioDecoder
+from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.session import SessionOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from appliance.errors import ApplianceError
 from appliance.server.settings import Settings
-from appliance.speech.audio import MAX_RATE_HZ, MIN_RATE_HZ, AudioFormat
+from appliance.speech.audio.decoder import MAX_RATE_HZ, MIN_RATE_HZ, AudioFormat
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Line, Snapshot
 
 PROTOCOL_VERSION = 1

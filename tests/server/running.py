@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from appliance.pair.locate import Pair
-from appliance.speech.audio_file import decode_file
+from appliance.speech.audio.file import decode_file
 
 Message = dict[str, Any]
 

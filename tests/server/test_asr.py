@@ -183,7 +183,7 @@ def test_message_over_the_limit_is_told(server: Running) -> None:
 
 
 def test_message_far_over_the_limit_is_cut_off_while_it_arrives(server: Running, librivox: tuple[Spoken, ...]) -> None:
-    """The close frame says 1009, but a client still busy sending may find the connection broken before it reads that."""
+    """The close frame says 1009, but a client still busy sending may find the connection broken first."""
     with opened(server) as socket:
         receive(socket)
         with pytest.raises(ConnectionClosed):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio import AudioDecoder
+from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.engine import Engine, EngineConfig
 from appliance.speech.session import Session, SessionOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Samples, Snapshot

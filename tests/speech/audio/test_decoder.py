@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio import AudioDecoder
-from tests.speech.audio_signals import ENCODINGS, Encoding, Signal, direct, encode, likeness, speechlike
+from appliance.speech.audio.decoder import AudioDecoder
+from tests.speech.audio.signals import ENCODINGS, Encoding, Signal, direct, encode, likeness, speechlike
 
 RAW_48K = Encoding("s16le", "pcm_s16le", 48000, "mono")
 

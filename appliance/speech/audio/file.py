@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio_format import unsupported
-from appliance.speech.audio_resample import Resampler
+from appliance.speech.audio.formats import unsupported
+from appliance.speech.audio.resample import Resampler
 from appliance.speech.types import Samples
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio_mp4 import box_at
+from appliance.speech.audio.mp4 import box_at
 
 RawFormat = Literal["s16le", "f32le"]
 Container = Literal["matroska", "ogg", "wav", "flac", "mp3", "aac", "mov"]

@@ -1,6 +1,6 @@
 """Any audio in, 16 kHz mono float32 out, piece by piece as it arrives.
 
-Containers are demuxed and decoded by PyAV in a thread of their own (`appliance.speech.audio_container`),
+Containers are demuxed and decoded by PyAV in a thread of their own (`appliance.speech.audio.container`),
 raw PCM in place. All resampling and down-mixing is libswresample's.
 """
 
@@ -11,10 +11,10 @@ import av
 import numpy as np
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio_container import ContainerDecoder
-from appliance.speech.audio_format import HEAD_BYTES, RawFormat, recognise, refuse_foreign
-from appliance.speech.audio_mp4 import BoxGate
-from appliance.speech.audio_resample import Resampler
+from appliance.speech.audio.container import ContainerDecoder
+from appliance.speech.audio.formats import HEAD_BYTES, RawFormat, recognise, refuse_foreign
+from appliance.speech.audio.mp4 import BoxGate
+from appliance.speech.audio.resample import Resampler
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 AudioFormat = Literal["auto", "s16le", "f32le"]

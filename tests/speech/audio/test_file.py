@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio_file import decode_file
-from tests.speech.audio_signals import ENCODINGS, Encoding, direct, encode, likeness, speechlike
+from appliance.speech.audio.file import decode_file
+from tests.speech.audio.signals import ENCODINGS, Encoding, direct, encode, likeness, speechlike
 
 
 @pytest.mark.parametrize("name", [*ENCODINGS, "mp4-index-at-end"])

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import av
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio_format import Container, unsupported
-from appliance.speech.audio_resample import Resampler
+from appliance.speech.audio.formats import Container, unsupported
+from appliance.speech.audio.resample import Resampler
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 log = logging.getLogger(__name__)
