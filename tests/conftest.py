@@ -11,12 +11,14 @@ from typing import NoReturn
 
 import pytest
 
+from appliance.baking.bake import bake
 from appliance.errors import ApplianceError
 from appliance.fetch import fetch_item
 from appliance.manifest import Item, Manifest, load_manifest
-from appliance.pair.bake import bake
 from appliance.pair.locate import Pair
 from appliance.store import Store
+
+pytest_plugins = ["tests.pair.fixtures"]
 
 ROOT = Path(__file__).parent.parent
 LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930")

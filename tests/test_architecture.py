@@ -48,13 +48,24 @@ def test_tools_know_neither_torch_nor_the_server(tool: str) -> None:
     assert offenders(within(tool), ("torch", "starlette", "uvicorn", "appliance.server", "appliance.speech")) == []
 
 
+def test_pairs_know_no_speech() -> None:
+    assert offenders(within("pair"), ("appliance.speech", "appliance.server")) == []
+
+
+def test_baking_knows_no_server() -> None:
+    assert offenders(within("baking"), ("appliance.server", "appliance.container", "starlette")) == []
+
+
 def test_speech_knows_neither_server_nor_event_loops() -> None:
     assert offenders(within("speech"), ("starlette", "uvicorn", "asyncio", "appliance.server")) == []
 
 
 def test_speech_and_server_know_no_build_tools() -> None:
-    tools = tuple(f"appliance.{tool}" for tool in ("manifest", "store", "fetch", "container"))
-    assert offenders(within("speech") + within("server"), (*tools, "yaml", "requests", "huggingface_hub")) == []
+    tools = tuple(f"appliance.{tool}" for tool in ("manifest", "store", "fetch", "container", "baking"))
+    assert (
+        offenders(within("pair") + within("speech") + within("server"), (*tools, "yaml", "requests", "huggingface_hub"))
+        == []
+    )
 
 
 def test_only_fetch_reaches_the_network() -> None:

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from appliance import log
+from appliance.baking.bake import Baked, bake
 from appliance.errors import UsageError
 from appliance.fetch import Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, Manifest, Recording, load_manifest
-from appliance.pair.bake import Baked, bake
 from appliance.pair.record import ProofRecord
 from appliance.store import Store
 

@@ -1,1 +1,1 @@
-"""Encoder/decoder pairs: reading both formats, deriving one half from the other, proving and locating them."""
+"""Encoder/decoder pairs on disk: reading both weight formats, locating a pair, refusing one that does not fit."""

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from appliance.baking.derive import Half, decoder_from_ct2, write_ct2
+from appliance.baking.tokenizer_files import read_vocabulary, write_tokenizer_files
 from appliance.digest import sha256_file
 from appliance.fetch import Artifact
 from appliance.manifest import LocalSource, WhisperModel
 from appliance.pair.ct2_file import open_ct2
 from appliance.pair.decoder_file import FILE_NAME, write_decoder
-from appliance.pair.derive import Half, decoder_from_ct2, write_ct2
 from appliance.pair.dimensions import Dimensions
-from appliance.pair.tokenizer_files import read_vocabulary, write_tokenizer_files
 from appliance.pair.weight_names import decoder_shapes, encoder_shapes
 
 MERGES = (b" t", b"he", b" the", b"in", b"re", b" a", b"\xe2\x99", b"\xe2\x99\xaa", b" -", b" '")

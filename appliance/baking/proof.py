@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from appliance.baking.tokenizer_files import Vocabulary
+from appliance.baking.torch_encoder import encode
 from appliance.errors import ApplianceError
 from appliance.pair.checkpoint import Checkpoint
 from appliance.pair.ct2_file import open_ct2
 from appliance.pair.decoder_weights import load_decoder_weights
 from appliance.pair.locate import Pair
-from appliance.pair.tokenizer_files import Vocabulary
-from appliance.pair.torch_encoder import encode
 from appliance.speech.decoder import TextDecoder
 
 log = logging.getLogger(__name__)

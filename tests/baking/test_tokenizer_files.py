@@ -6,11 +6,7 @@ import pytest
 import tokenizers
 from faster_whisper.tokenizer import Tokenizer as WhisperTokenizer
 
-from appliance.digest import sha256_file
-from appliance.errors import ApplianceError
-from appliance.manifest import Manifest
-from appliance.pair.dimensions import Dimensions
-from appliance.pair.tokenizer_files import (
+from appliance.baking.tokenizer_files import (
     TIMESTAMPS,
     Vocabulary,
     byte_alphabet,
@@ -18,6 +14,10 @@ from appliance.pair.tokenizer_files import (
     read_vocabulary,
     write_tokenizer_files,
 )
+from appliance.digest import sha256_file
+from appliance.errors import ApplianceError
+from appliance.manifest import Manifest
+from appliance.pair.dimensions import Dimensions
 from tests.pair.models import HEADS, MERGES, SMALL, TOKENS, write_ranks
 
 # The side files published with `base` (for the tokenizer: in today's form of the Hugging Face format).

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from appliance.baking.derive import Half, write_ct2
+from appliance.baking.proof import TOLERANCE, prove, relative_error
+from appliance.baking.tokenizer_files import Vocabulary, write_tokenizer_files
 from appliance.errors import ApplianceError
 from appliance.pair.checkpoint import open_checkpoint
 from appliance.pair.decoder_file import FILE_NAME, write_decoder
-from appliance.pair.derive import Half, write_ct2
 from appliance.pair.locate import open_pair
-from appliance.pair.proof import TOLERANCE, prove, relative_error
-from appliance.pair.tokenizer_files import Vocabulary, write_tokenizer_files
 from tests.pair.models import HEADS, SMALL, make_weights, save_checkpoint
 
 Folders = tuple[Path, Path]

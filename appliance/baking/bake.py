@@ -37,7 +37,7 @@ from appliance.pair.record import (
 )
 
 if TYPE_CHECKING:
-    from appliance.pair.proof import Proof
+    from appliance.baking.proof import Proof
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ def bake(model: WhisperModel, weights: Artifact, ranks: Path, recording: Path, o
 
 
 def _make(folder: Path, model: WhisperModel, weights: Artifact, ranks: Path, recording: Path) -> PairRecord:
-    from appliance.pair.proof import prove
-    from appliance.pair.tokenizer_files import read_vocabulary, write_tokenizer_files
+    from appliance.baking.proof import prove
+    from appliance.baking.tokenizer_files import read_vocabulary, write_tokenizer_files
 
     encoder_dir, decoder_dir = folder / f"{ENCODER_PREFIX}{model.name}", folder / f"{DECODER_PREFIX}{model.name}"
     encoder_dir.mkdir(parents=True)
@@ -95,8 +95,8 @@ def _make(folder: Path, model: WhisperModel, weights: Artifact, ranks: Path, rec
     vocabulary = read_vocabulary(ranks, model.dimensions.n_vocab)
     checkpoint = None
     if weights.format == "pt":
+        from appliance.baking.derive import halves, write_ct2
         from appliance.pair.checkpoint import open_checkpoint
-        from appliance.pair.derive import halves, write_ct2
 
         checkpoint = open_checkpoint(weights.path, with_encoder=True)
         _require_dimensions(model, checkpoint.dimensions, weights.path)
@@ -106,8 +106,8 @@ def _make(folder: Path, model: WhisperModel, weights: Artifact, ranks: Path, rec
             name.removeprefix("decoder."): half for name, half in converted.items() if name.startswith("decoder.")
         }
     else:
+        from appliance.baking.derive import decoder_from_ct2
         from appliance.pair.ct2_file import open_ct2
-        from appliance.pair.derive import decoder_from_ct2
 
         _link_or_copy(weights.path, encoder_dir / "model.bin")
         file = open_ct2(encoder_dir / "model.bin")

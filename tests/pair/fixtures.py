@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.baking.tokenizer_files import Vocabulary, read_vocabulary
 from appliance.fetch import Artifact, fetch_item
 from appliance.manifest import Manifest, WhisperModel
-from appliance.pair.tokenizer_files import Vocabulary, read_vocabulary
 from appliance.store import Store
 from tests.conftest import Spoken, fetched
 from tests.pair.models import SMALL, make_weights, save_checkpoint, write_noise, write_pair, write_ranks

@@ -12,18 +12,18 @@ import ctranslate2
 import numpy as np
 import pytest
 
+from appliance.baking import bake as baking
+from appliance.baking.bake import Baked, bake
+from appliance.baking.derive import checkpoint_from_ct2
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 from appliance.fetch import Artifact
-from appliance.pair import bake as baking
-from appliance.pair.bake import Baked, bake
 from appliance.pair.ct2_file import open_ct2
 from appliance.pair.decoder_weights import load_decoder_weights
-from appliance.pair.derive import checkpoint_from_ct2
 from appliance.pair.locate import find_pair
 from appliance.pair.record import read_record
 from tests.conftest import Spoken
-from tests.pair.conftest import BaseFiles
+from tests.pair.fixtures import BaseFiles
 from tests.pair.models import HEADS, SMALL, WIDE, make_weights, model_entry, save_checkpoint, write_ranks
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from ctranslate2.specs import WhisperSpec
 
+from appliance.baking.derive import checkpoint_from_ct2, decoder_from_ct2, fill_spec, halves, to_half, write_ct2
+from appliance.baking.tokenizer_files import Vocabulary
 from appliance.errors import ApplianceError
 from appliance.pair.checkpoint import open_checkpoint
 from appliance.pair.ct2_file import open_ct2
-from appliance.pair.derive import checkpoint_from_ct2, decoder_from_ct2, fill_spec, halves, to_half, write_ct2
-from appliance.pair.tokenizer_files import Vocabulary
 from appliance.pair.weight_names import decoder_shapes, decoder_stacks, encoder_shapes, encoder_stacks
 from tests.pair.models import SMALL, make_weights
 
