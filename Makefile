@@ -60,7 +60,7 @@ check: setup ## linters, types, and the tests that need nothing
 	@mypy
 	@shellcheck $(SHELL_SCRIPTS)
 	@hadolint images/*/Dockerfile
-	@python -m pytest -q -m "$(UNIT)" $(PYTEST)
+	@python -m pytest -q --numprocesses 2 -m "$(UNIT)" $(PYTEST)
 
 lock: setup ## regenerate the requirements locks (UPGRADE=--upgrade for newer versions)
 	@scripts/lock.sh $(UPGRADE)
