@@ -100,7 +100,8 @@ def _registry_answers(engine: Engine, name: str) -> bool:
         log.info("registry: %s", error.message)
         return False
     if done.returncode != 0:
-        log.info("registry: %s", done.stderr.strip().splitlines()[-1:] or "no answer")
+        said = done.stderr.strip().splitlines()
+        log.info("registry: %s", said[-1] if said else "no answer")
     return done.returncode == 0
 
 

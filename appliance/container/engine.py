@@ -25,6 +25,10 @@ _DAEMON_POLL_S = 0.5
 _FIRST_CLIENT_WITHOUT_BUILTIN_BUILDKIT = 23
 _SYSTEM_DOCKER = Path("/usr/bin/docker")
 _DAEMON_PACKAGE = "docker.io"
+_PID_FILES = (
+    (Path("/var/run/docker.pid"), "dockerd"),
+    (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,23 @@ def _systemd_runs() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
+def forget_stale_pid(pid_file: Path, name: str) -> bool:
+    """Remove a process-id file that outlived its daemon, where another process has that number by now.
+
+    Docker only asks whether *a* process with the number lives, and then refuses to start.
+    """
+    try:
+        pid = int(pid_file.read_text(encoding="ascii"))
+        running = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return False
+    if running == name:
+        return False
+    log.info("%s names process %d, which is %s: removing it", pid_file, pid, running)
+    pid_file.unlink(missing_ok=True)
+    return True
+
+
 def _start_daemon(log_dir: Path) -> None:
     program = _daemon_program()
     if program is None:
@@ -195,6 +216,8 @@ def _start_daemon(log_dir: Path) -> None:
         log_dir.mkdir(parents=True, exist_ok=True)
         log_file = (log_dir / "dockerd.log").resolve()
         log.warning("the Docker daemon is not running: starting %s, log in %s", program, log_file)
+        for pid_file, name in _PID_FILES:
+            forget_stale_pid(pid_file, name)
         run(
             ["start-stop-daemon", "--start", "--background", "--output", log_file, "--exec", program],
             hint=f"start the daemon by hand: {program} >{log_file} 2>&1 &",

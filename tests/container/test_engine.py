@@ -1,11 +1,12 @@
 """Choosing an engine among real programs on PATH; the programs are scripts that answer like one."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from appliance.container import engine as module
-from appliance.container.engine import ENGINE_VARIABLE, ensure_engine, find_engine
+from appliance.container.engine import ENGINE_VARIABLE, ensure_engine, find_engine, forget_stale_pid
 from appliance.errors import ApplianceError
 
 
@@ -84,3 +85,21 @@ def test_without_root_the_hint_is_what_to_type(
         ensure_engine(tmp_path)
     assert hint in raised.value.hint
     assert said in raised.value.message
+
+
+def test_a_process_id_that_another_process_has_by_now_is_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "docker.pid"
+    own_name = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+    file.write_text(str(os.getpid()), encoding="ascii")
+    assert not forget_stale_pid(file, own_name)
+    assert file.is_file()
+    assert forget_stale_pid(file, "dockerd")
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("content", ["", "not a number", "4194999"])
+def test_a_process_id_file_that_names_nobody_is_left_to_docker(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "docker.pid"
+    file.write_text(content, encoding="ascii")
+    assert not forget_stale_pid(file, "dockerd")
+    assert file.is_file()
