@@ -34,7 +34,12 @@ def test_ctrl_c_leaves_nothing_that_counts_as_whole_and_the_next_run_goes_on(
     manifest, _ = manifest_of(tmp_path, item(pinned("openai", content, url=url)))
     store = tmp_path / "store"
     partial = store / "partial" / f"{sha256(content)}.partial"
-    with subprocess.Popen(command(manifest, store, "thing"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+    with subprocess.Popen(
+        command(manifest, store, "thing"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    ) as run:
         wait_for(partial, 300_000)
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=20)
