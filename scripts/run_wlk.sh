@@ -86,8 +86,6 @@ find_engine() {
 }
 engine="$(find_engine)"
 
-kind=cpu
-[ -z "$gpus" ] || kind='*'
 loaded() { "$engine" images --format '{{.Repository}}:{{.Tag}}' | sed 's|^localhost/||' | grep '^wlk-appliance:' || true; }
 image="${WLK_IMAGE:-}"
 if [ -z "$image" ]; then
@@ -95,13 +93,17 @@ if [ -z "$image" ]; then
     wanted="$model"
     [ -z "$models_dir" ] || wanted='*'
     for candidate in $(loaded | grep -v ':[0-9]'); do
-        # shellcheck disable=SC2254 # kind and wanted are patterns on purpose
-        case "$candidate" in wlk-appliance:$kind-$wanted) image="$candidate" && break ;; esac
+        case "$candidate" in
+            wlk-appliance:cpu-*) [ -z "$gpus" ] || continue ;; # it can't use a GPU
+            *) [ -n "$gpus" ] || continue ;;
+        esac
+        # shellcheck disable=SC2254 # wanted is a pattern on purpose
+        case "$candidate" in wlk-appliance:*-$wanted) image="$candidate" && break ;; esac
     done
 fi
 if [ -z "$image" ] || ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     have="$(loaded | tr '\n' ' ')"
-    echo "error: no image ${image:-for model $model} is loaded" >&2
+    echo "error: no image ${image:-for model $model${gpus:+ that can use a GPU}} is loaded" >&2
     echo "  loaded: ${have:-none}" >&2
     archive="wlk-appliance-VERSION-cpu-$model.tar.gz"
     for candidate in wlk-appliance-*-"$model".tar.gz dist/wlk-appliance-*-"$model".tar.gz; do
@@ -120,7 +122,7 @@ if [ -n "$("$engine" ps --all --quiet --filter "name=^$name\$")" ]; then
 fi
 
 # Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained.
-options=(--name "$name" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
+options=(--name "$name" --hostname "$name" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
     --memory "${WLK_MEMORY:-6g}" --pids-limit 512
     --volume "${WLK_STATE_VOLUME:-wlk-state}:/var/lib/wlk" --publish "$address:$port:8000" --env "WLK_MODEL=$model")
 if [ "$address" = 0.0.0.0 ]; then

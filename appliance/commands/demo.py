@@ -29,14 +29,15 @@ def main(argv: list[str]) -> int:
     audio_s = join_recordings(files, audio)
     reference = " ".join(recording.transcript for recording in recordings)
 
+    model = manifest.model(options.model).name
     engine = ensure_engine(_BUILD)
-    image = require_image(engine, options.image or image_name(options.target, options.model))
+    image = require_image(engine, options.image or image_name(options.target, model))
     heard = demonstrate(engine, image.name, audio)
     verdict = check(reference, heard)
     rows = [
         ("image", f"{image.name}  {image.size / 1e6:.0f} MB"),
         ("digest", image.image_id),
-        ("pair", _pair(engine, image, options.model)),
+        ("pair", _pair(engine, image, model)),
         ("network", "none"),
         ("ready after", f"{heard.ready_s:.1f} s"),
         ("streamed", f"{audio_s:.1f} s of speech ({', '.join(item.name for item in recordings)}), real-time pace"),

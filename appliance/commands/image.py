@@ -28,12 +28,13 @@ def main(argv: list[str]) -> int:
         raise UsageError(f"unknown target: {options.target!r} (no {target_dir}/Dockerfile)", f"one of: {known}")
     if options.action == "build":
         return _build(target_dir, options)
+    model = load_manifest(options.manifest).model(options.model).name
     engine = ensure_engine(BUILD)
-    image = require_image(engine, image_name(options.target, options.model))
+    image = require_image(engine, image_name(options.target, model))
     if options.action == "inspect":
         print(_shown(image))
         return 0
-    archive, saved = save_image(engine, image, options.target, options.model, DIST)
+    archive, saved = save_image(engine, image, options.target, model, DIST)
     print(f"{'saved' if saved else 'kept'} {archive.path}  {archive.size / 1e6:.0f} MB  sha256:{archive.sha256}")
     return 0
 

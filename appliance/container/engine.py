@@ -111,7 +111,10 @@ def find_engine() -> tuple[Engine | None, list[str]]:
     """The first engine that works, and why each one before it doesn't."""
     problems: list[str] = []
     for kind, program in _candidates():
-        found = _try_docker(program) if kind == "docker" else _try_podman(program)
+        try:
+            found = _try_docker(program) if kind == "docker" else _try_podman(program)
+        except ApplianceError as error:  # it hangs
+            found = error.message
         if isinstance(found, Engine):
             log.info("container engine: %s %s (%s)", found.kind, found.version, found.program)
             return found, problems

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def save_image(engine: Engine, image: Image, target: str, model: str, dist: Path
         log.info("archive: %s is up to date", path)
         return kept, False
     started = time.monotonic()
-    dist.mkdir(parents=True, exist_ok=True)
+    _make_writable(dist)
     plain = dist / f".{path.stem}.partial"
     packed = plain.with_name(plain.name + ".gz")
     try:
@@ -132,9 +133,19 @@ def save_image(engine: Engine, image: Image, target: str, model: str, dist: Path
         packed.unlink(missing_ok=True)
     _beside(path, ".sha256").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     facts = {"image": image.name, "image_id": image.image_id, "unpacked_bytes": image.size, "sha256": digest}
+    facts["bytes"] = path.stat().st_size
     _beside(path, ".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     log.info("archive: saved in %.0f s", time.monotonic() - started)
     return Archive(path, path.stat().st_size, digest), True
+
+
+def _make_writable(dist: Path) -> None:
+    try:
+        dist.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ApplianceError(f"can't write to {dist}: {error.strerror}", "run it where you may write") from error
+    if not os.access(dist, os.W_OK):
+        raise ApplianceError(f"can't write to {dist}", "run it where you may write")
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -146,8 +157,11 @@ def _kept(path: Path, image: Image) -> Archive | None:
     notes, digests = _beside(path, ".json"), _beside(path, ".sha256")
     if not all(file.is_file() for file in (path, notes, digests)):
         return None
-    facts = json.loads(notes.read_text(encoding="utf-8"))
-    if facts.get("image_id") != image.image_id:
+    try:
+        facts = json.loads(notes.read_text(encoding="utf-8"))
+        digest = digests.read_text(encoding="utf-8").split()[0]
+        told = (facts["image_id"], facts["sha256"], facts["bytes"])
+    except (ValueError, LookupError, TypeError):  # a run that was stopped left them incomplete
         return None
-    digest = digests.read_text(encoding="utf-8").split()[0]
-    return Archive(path, path.stat().st_size, digest) if facts.get("sha256") == digest else None
+    size = path.stat().st_size
+    return Archive(path, size, digest) if told == (image.image_id, digest, size) else None

@@ -84,7 +84,7 @@ class Connection:
         if self._stop.is_set():
             if not self._all_said.is_set():
                 await self._send_update()
-            return Close.RESTART
+            raise ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
         if self._end_reason:
             raise self._end_reason
         await self._send(dump({"type": "ready_to_stop"}))

@@ -77,8 +77,13 @@ def run_server(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     log.info("listening on %s", address(settings, listener))
     server.run(sockets=[listener])
-    if service.failure is not None:
+    if isinstance(service.failure, ApplianceError):
         raise service.failure
+    if service.failure is not None:
+        raise ApplianceError(
+            f"the models could not be loaded: {type(service.failure).__name__}: {service.failure}",
+            "is there enough memory, and are the model files whole? wlk-appliance selftest tries them alone",
+        ) from service.failure
 
 
 def bind(host: str, port: int) -> socket.socket:

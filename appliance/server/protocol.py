@@ -67,7 +67,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     audio = _choice(query, "format", ("auto", "s16le", "f32le"))
     words = _choice(query, "words", ("false", "true", "0", "1"))
     rate = query.get("rate") or str(SAMPLE_RATE_HZ)
-    if not rate.isascii() or not rate.isdigit() or not MIN_RATE_HZ <= int(rate[:9]) <= MAX_RATE_HZ:
+    if not rate.isascii() or not rate.isdigit() or len(rate) > 6 or not MIN_RATE_HZ <= int(rate) <= MAX_RATE_HZ:
         raise _bad_parameter("rate", rate, f"a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
     return Options(
         language=(query.get("language") or settings.language).lower(),

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
     max_sessions: int = Field(8, ge=1, le=1000, description="clients at once; one more is told to come back")
     max_backlog_s: float = Field(
-        30.0, gt=0, le=600, description="seconds of audio a client may be ahead before it is read more slowly"
+        30.0, ge=1, le=600, description="seconds of audio a client may be ahead before it is read more slowly"
     )
     max_message_bytes: int = Field(
         1024 * 1024, ge=4096, le=64 * 1024 * 1024, description="largest message a client may send"

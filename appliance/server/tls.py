@@ -153,8 +153,8 @@ def _why_new(files: Certificate, names: list[x509.GeneralName]) -> str:
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     if left < datetime.timedelta(days=RENEW_DAYS):
         return "the old one expires" if left > datetime.timedelta(0) else "the old one expired"
-    if set(there) != set(names):
-        return "names changed"
+    if not set(names) <= set(there):
+        return "names were added"
     try:
         check(files)
     except ApplianceError as error:

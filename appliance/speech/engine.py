@@ -62,6 +62,12 @@ class Engine:
         threads = max(1, cores // workers)
         torch.set_num_threads(threads)
         device = torch.device(config.device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ApplianceError(
+                "no CUDA device can be used here: this PyTorch is built without it, or no GPU was handed in",
+                "choose --device cpu (WLK_DEVICE), or run an image with CUDA and give it the GPU",
+                code="no_gpu",
+            )
         decoder = TextDecoder(config.pair.dimensions, config.pair.alignment_heads)
         decoder.load_state_dict(load_decoder_weights(config.pair))
         decoder = decoder.to(device, torch.float32 if device.type == "cpu" else torch.float16).eval()

@@ -166,7 +166,7 @@ class Session:
             return
         hypothesis = self._recognize(window, position, is_final=False)
         words = self._words(hypothesis)
-        sure = agreed(window.tentative, words)
+        sure = 0 if self._is_noise(window, hypothesis) else agreed(window.tentative, words)
         self._commit(window, words[:sure], hypothesis.language)
         window.tentative = words[sure:]
         self._decided = position
@@ -176,7 +176,8 @@ class Session:
     def _end(self) -> None:
         """The last pass over an utterance that a pause or the stream's end closed."""
         window, self._window = self._window, None
-        if window is not None:
+        # A window that a cut began just before the pause may hold less than one window of sound.
+        if window is not None and self._tracker.end - window.start >= WINDOW_SAMPLES:
             self._finish_window(window, self._tracker.end)
         self._transcript.close_line()
         self._decided = self._tracker.position
@@ -208,8 +209,8 @@ class Session:
         return (
             not window.committed
             and hypothesis.no_speech_probability > NO_SPEECH_PROBABILITY
-            and hypothesis.mean_log_probability < NO_SPEECH_LOG_PROBABILITY
-        ) or (not window.committed and hypothesis.end is End.REPETITION)
+            and (hypothesis.mean_log_probability < NO_SPEECH_LOG_PROBABILITY or hypothesis.end is End.REPETITION)
+        )
 
     def _commit(self, window: "_Window", words: list[TimedWord], language: str) -> None:
         if not words:

@@ -87,6 +87,17 @@ def test_without_root_the_hint_is_what_to_type(
     assert said in raised.value.message
 
 
+def test_an_engine_that_hangs_is_passed_over(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROBE_TIMEOUT_S", 0.3)
+    put(programs, "docker", "exec /bin/sleep 30")
+    good = put(tmp_path / "second", "docker", BUILTIN)
+    monkeypatch.setenv("PATH", f"{programs}:{good.parent}")
+    found, problems = find_engine()
+    assert found is not None
+    assert found.program == good
+    assert "no answer within 0.3 s" in problems[0]
+
+
 def test_a_process_id_that_another_process_has_by_now_is_forgotten(tmp_path: Path) -> None:
     file = tmp_path / "docker.pid"
     own_name = Path("/proc/self/comm").read_text(encoding="utf-8").strip()

@@ -174,3 +174,21 @@ def test_lan_and_models_of_the_site(engine: Engine, site: dict[str, str], port: 
     assert engine.output(["port", site["WLK_NAME"]]).startswith(f"8000/tcp -> 0.0.0.0:{port}")
     mounts = engine.output(["inspect", "--format", "{{range .Mounts}}{{.Source}} {{.RW}};{{end}}", site["WLK_NAME"]])
     assert f"{tmp_path} false;" in mounts
+
+
+@pytest.mark.image
+def test_a_gpu_is_not_handed_to_an_image_that_can_not_use_it(site: dict[str, str]) -> None:
+    done = run_wlk("base", "--gpus", "all", **site)
+    assert done.returncode == 1
+    assert "no image for model base that can use a GPU is loaded" in done.stderr
+
+
+@pytest.mark.image
+def test_the_certificate_outlives_the_container(engine: Engine, site: dict[str, str], port: int) -> None:
+    seen = []
+    for _ in range(2):
+        assert run_wlk("base", "--port", str(port), **site).returncode == 0
+        assert ready(port)
+        seen.append(ssl.get_server_certificate(("127.0.0.1", port)))
+        engine.run(["rm", "--force", site["WLK_NAME"]], capture=True)
+    assert seen[0] == seen[1]

@@ -297,6 +297,8 @@ def test_stop_signal_gives_clients_their_last_words(
             stopping.join()
         assert server.process.returncode == 0
         assert time.monotonic() - started < 10
+    assert messages[-1]["code"] == "restarting"
+    assert messages[-1]["retry_after_s"] > 0
     last = updates(messages)[-1]
     assert last["buffer_transcription"] == ""
     assert len(words(committed(last))) > len(words(committed(before)))

@@ -65,6 +65,7 @@ def test_renewed_when_names_change_or_it_expires(tmp_path: Path) -> None:
     first = self_signed(tmp_path).certificate.read_bytes()
     second = self_signed(tmp_path, ["new.example"]).certificate.read_bytes()
     assert second != first
+    assert self_signed(tmp_path).certificate.read_bytes() == second, "a name too many is no reason"
     files = make(tmp_path, days=-1, organisation=ISSUER)
     expired = files.certificate.read_bytes()
     assert self_signed(tmp_path).certificate.read_bytes() != expired

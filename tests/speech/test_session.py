@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from appliance.errors import ApplianceError
+from appliance.pair.locate import Pair
+from appliance.speech import session as session_module
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.engine import Engine, EngineConfig
 from appliance.speech.session import Session, SessionOptions
@@ -112,6 +115,25 @@ def test_speech_without_a_pause_is_cut_and_nothing_is_lost(engine: Engine, libri
     assert word_errors(f"{once} {once}", texts[-1]).rate < 0.2, texts[-1]
 
 
+def test_a_cut_right_before_a_pause_leaves_nothing_to_hear(
+    engine: Engine, librivox: tuple[Spoken, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut at every step, four times a second, the last window begins after the utterance's end."""
+    monkeypatch.setattr(session_module, "STEP_SAMPLES", SAMPLE_RATE_HZ // 4)
+    monkeypatch.setattr(session_module, "FORCED_CUT_SAMPLES", 0)
+    session = engine.open_session(SessionOptions("en"))
+    stream(session, np.concatenate([samples_of(librivox[1].path), silence(1.0)]))
+    assert session.done
+
+
+def test_a_device_that_is_not_there_is_refused(base_pair: Pair, vad_file: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(ApplianceError, match="no CUDA device") as refused:
+        Engine.load(EngineConfig(pair=base_pair, vad_file=vad_file, device="cuda"))
+    assert "--device cpu" in refused.value.hint
+
+
 def test_two_sessions_at_once_get_their_own_text(engine: Engine, librivox: tuple[Spoken, ...]) -> None:
     heard: dict[str, str] = {}
 
@@ -156,11 +178,8 @@ def test_audio_after_the_end_is_ignored(engine: Engine) -> None:
     assert session.backlog_s == 0.0
 
 
-def test_a_damaged_voice_activity_model_is_refused(base_pair: object, tmp_path: Path) -> None:
+def test_a_damaged_voice_activity_model_is_refused(base_pair: Pair, tmp_path: Path) -> None:
     broken = tmp_path / "silero_vad.onnx"
     broken.write_bytes(b"not a model")
-    from appliance.pair.locate import Pair
-
-    assert isinstance(base_pair, Pair)
     with pytest.raises(ApplianceError, match="not a usable silero-vad model"):
         Engine.load(EngineConfig(pair=base_pair, vad_file=broken))
