@@ -84,7 +84,9 @@ class Connection:
         if self._stop.is_set():
             if not self._all_said.is_set():
                 await self._send_update()
-            raise ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
+            leaving = ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
+            await self._send(dump(error_event(leaving)))  # here, while the shutdown still waits for this connection
+            return Close.RESTART
         if self._end_reason:
             raise self._end_reason
         await self._send(dump({"type": "ready_to_stop"}))

@@ -61,7 +61,7 @@ def test_lists_are_given_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--port", "eighty"], r"--port \(WLK_PORT\) is 'eighty': .*integer"),
         (["--port", "70000"], r"--port \(WLK_PORT\) is '70000': .*65535"),
         (["--device", "gpu"], r"--device \(WLK_DEVICE\) is 'gpu': .*'cpu' or 'cuda'"),
-        (["--max-backlog-s", "-1"], r"--max-backlog-s .* greater than 0"),
+        (["--max-backlog-s", "-1"], r"--max-backlog-s .* greater than or equal to 1"),
         (["--no-such-flag"], r"unrecognized arguments: --no-such-flag"),
         (["--tls-cert", "a.pem"], r"--tls-cert \(WLK_TLS_CERT\) needs --tls-key"),
         (["--diarization"], r"--diarization \(WLK_DIARIZATION\) is on, and this build has no diarizer"),
