@@ -8,7 +8,7 @@ from appliance.container.base import ensure_base
 from appliance.container.context import stage_context
 from appliance.container.engine import ensure_engine
 from appliance.container.image import Image, build_image, image_name, require_image, save_image
-from appliance.container.wheelhouse import fill_wheelhouse
+from appliance.container.wheelhouse import target_wheels
 from appliance.errors import UsageError
 from appliance.fetch import Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, load_manifest
@@ -57,8 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 def _build(target_dir: Path, options: argparse.Namespace) -> int:
     manifest = load_manifest(options.manifest)
     model = manifest.model(options.model).name
-    locks = [target_dir / "requirements.lock", target_dir / "pip.lock"]
-    wheels = fill_wheelhouse(locks, BUILD / "wheelhouse" / target_dir.name)
+    wheels = target_wheels(target_dir, BUILD)
     with Fetcher(Store.configured(options.store), offline=options.offline) as fetcher:
         folder = BUILD / "context" / f"{target_dir.name}-{model}"
         context = stage_context(target_dir, model, wheels, manifest, fetcher, BUILD / "pairs", folder)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance import log
-from appliance.container.wheelhouse import fill_wheelhouse
+from appliance.container.wheelhouse import target_wheels
 
 
 def main(argv: Sequence[str]) -> int:
@@ -13,7 +13,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--target", default="cpu", help="a folder of images/ [%(default)s]")
     target: str = parser.parse_args(argv).target
     log.configure()
-    locks = [Path("images", target, name) for name in ("requirements.lock", "pip.lock")]
-    wheels = fill_wheelhouse(locks, Path("build/wheelhouse", target))
+    wheels = target_wheels(Path("images", target), Path("build"))
     print(f"{len(wheels)} wheels in build/wheelhouse/{target}")
     return 0

@@ -59,6 +59,12 @@ def read_lock(lock: Path) -> list[Pin]:
     return pins
 
 
+def target_wheels(target_dir: Path, build: Path) -> list[Path]:
+    """The wheels that the locks of a target (a folder of ``images/``) name, in its folder below ``build``."""
+    locks = [target_dir / "requirements.lock", target_dir / "pip.lock"]
+    return fill_wheelhouse(locks, build / "wheelhouse" / target_dir.name)
+
+
 def fill_wheelhouse(locks: list[Path], folder: Path) -> list[Path]:
     """Make the folder hold exactly the locked wheels, and return them sorted by name.
 

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
 from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control
-from appliance.server.service import STOP_GRACE_S, Service
+from appliance.server.service import STOP_GRACE_S, Service, restarting
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.session import SessionOptions
@@ -84,8 +84,9 @@ class Connection:
         if self._stop.is_set():
             if not self._all_said.is_set():
                 await self._send_update()
-            leaving = ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
-            await self._send(dump(error_event(leaving)))  # here, while the shutdown still waits for this connection
+            await self._send(
+                dump(error_event(restarting()))
+            )  # while the shutdown still waits for us
             return Close.RESTART
         if self._end_reason:
             raise self._end_reason

@@ -28,6 +28,11 @@ STOP_GRACE_S = 5.0
 """How long clients' last words are worked on after a stop signal; container engines kill after 10 s."""
 
 
+def restarting() -> ApplianceError:
+    """What a client is told while the server stops."""
+    return ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
+
+
 class Stoppable(Protocol):
     """A connection, as far as a shutdown is concerned."""
 
@@ -109,7 +114,7 @@ class Service:
             ApplianceError: code ``not_ready`` or ``restarting``.
         """
         if self.status == "stopping":
-            raise ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
+            raise restarting()
         if self._engine is None:
             raise ApplianceError("the model is still loading", "connect again in a moment", code="not_ready")
         return self._engine

@@ -22,6 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from appliance.pair.locate import Pair
 from appliance.speech.audio.file import decode_file
+from appliance.words import word_errors as count_errors
 
 Message = dict[str, Any]
 
@@ -178,19 +179,8 @@ def updates(messages: Sequence[Message]) -> list[Message]:
     return [message for message in messages if "lines" in message and "type" not in message]
 
 
-def words(text: str) -> list[str]:
-    return re.sub(r"[^a-z' ]", " ", text.lower().replace("-", " ")).split()
-
-
 def word_errors(said: str, heard: str) -> int:
-    """Levenshtein distance in words."""
-    left, right = words(said), words(heard)
-    row = list(range(len(right) + 1))
-    for i, word in enumerate(left, 1):
-        before, row[0] = row[:], i
-        for j, other in enumerate(right, 1):
-            row[j] = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other))
-    return row[-1]
+    return count_errors(said, heard).errors
 
 
 def receive(socket: ClientConnection, timeout_s: float = 30.0) -> Message:

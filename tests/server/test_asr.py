@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from appliance.client import Transcript
+from appliance.words import normalise
 from tests.conftest import Spoken
 from tests.server.running import (
     Message,
@@ -26,7 +27,6 @@ from tests.server.running import (
     updates,
     webm,
     word_errors,
-    words,
 )
 
 pytestmark = pytest.mark.model
@@ -301,4 +301,4 @@ def test_stop_signal_gives_clients_their_last_words(
     assert messages[-1]["retry_after_s"] > 0
     last = updates(messages)[-1]
     assert last["buffer_transcription"] == ""
-    assert len(words(committed(last))) > len(words(committed(before)))
+    assert len(normalise(committed(last))) > len(normalise(committed(before)))
