@@ -84,9 +84,7 @@ class Connection:
         if self._stop.is_set():
             if not self._all_said.is_set():
                 await self._send_update()
-            await self._send(
-                dump(error_event(restarting()))
-            )  # while the shutdown still waits for us
+            await self._send(dump(error_event(restarting())))  # while the shutdown still waits for us
             return Close.RESTART
         if self._end_reason:
             raise self._end_reason
