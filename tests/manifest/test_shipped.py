@@ -54,6 +54,8 @@ def test_the_recordings(manifest: Manifest) -> None:
     librivox = [item for name, item in manifest.recordings.items() if name.startswith("librivox-")]
     assert len(librivox) == 5
     assert sum(len(item.transcript.split()) for item in librivox) == 71
+    verse = manifest.recording("sonnet-1").transcript.split()
+    assert (len(verse), verse[:2], verse[-1]) == (107, ["One", "From"], "thee.")
     others = [item.language for item in manifest.recordings.values() if item not in librivox]
     assert len(others) >= 12
     assert set(others) == {"en", "es", "fr", "hi", "it", "ja", "pl", "pt", "zh"}
