@@ -2,28 +2,34 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import socket
 import ssl
-import time
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidURI, WebSocketException
 
+from appliance.client_state import Transcript
 from appliance.errors import ApplianceError
+from appliance.playback import Pace, paced
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
-FRAME_S = 0.1
-FRAME_SAMPLES = SAMPLE_RATE_HZ // 10
 OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
 
-Pace = Literal["realtime", "fast"]
+LAST_WORDS_S = 5.0
+"""How long to wait for the rest of the transcript after the stream was told to stop."""
+
+_PING_FRAMES = 10
+"""Frames of audio between two questions how far the server has read: 1 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,69 +45,54 @@ class ClientOptions:
     pace: Pace = "fast"
 
 
-@dataclass
-class Transcript:
-    """What the server has said so far, kept by `apply`."""
-
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    tentative: str = ""
-    lag_s: float = 0.0
-    pruned_text: str = ""
-
-    @property
-    def committed(self) -> str:
-        return " ".join(filter(None, [self.pruned_text, *(line.get("text") or "" for line in self.lines)]))
-
-    def apply(self, message: dict[str, Any]) -> None:
-        """Take over an update of either mode; other messages are ignored."""
-        if "lines" in message:
-            self.lines = list(message["lines"])
-        elif message.get("type") == "diff":
-            new = message.get("new_lines", [])
-            pruned, self.lines = (
-                self.lines[: message.get("lines_pruned", 0)],
-                self.lines[message.get("lines_pruned", 0) :],
-            )
-            self.pruned_text = " ".join(filter(None, [self.pruned_text, *(line.get("text") or "" for line in pruned)]))
-            del self.lines[message["n_lines"] - len(new) :]
-            self.lines += new
-        else:
-            return
-        self.tentative = message.get("buffer_transcription", "")
-        self.lag_s = message.get("remaining_time_transcription", 0.0)
-
-
 def transcribe(
-    samples: Iterable[Samples], options: ClientOptions, on_update: Callable[[Transcript], None] | None = None
+    samples: Iterable[Samples],
+    options: ClientOptions,
+    on_update: Callable[[Transcript], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Transcript:
     """Stream audio to a server and follow the answer to its end.
+
+    Setting ``stop`` ends the stream where it is; then the rest is waited for, for `LAST_WORDS_S` at most.
 
     Raises:
         ApplianceError: no server, an untrusted certificate, a refusal or an error of the server.
     """
-    return asyncio.run(_transcribe(samples, options, on_update or (lambda transcript: None)))
+    return asyncio.run(_transcribe(samples, options, on_update or (lambda transcript: None), stop or threading.Event()))
 
 
 async def _transcribe(
-    samples: Iterable[Samples], options: ClientOptions, on_update: Callable[[Transcript], None]
+    samples: Iterable[Samples],
+    options: ClientOptions,
+    on_update: Callable[[Transcript], None],
+    stop: threading.Event,
 ) -> Transcript:
     transcript = Transcript()
     async with _connected(options) as connection:
-        sender = asyncio.create_task(_send(connection, samples, options.pace))
+        sender = asyncio.create_task(_send(connection, paced(samples, options.pace, stop), transcript))
+        closer = asyncio.create_task(_close_after(connection, stop))
         try:
             async for text in connection:
                 message = json.loads(text)
                 if message.get("type") == "error":
                     raise _told(message)
                 if message.get("type") == "ready_to_stop":
+                    transcript.received_s = transcript.sent_s
+                    on_update(transcript)
                     return transcript
-                transcript.apply(message)
+                _apply(transcript, message)
                 on_update(transcript)
                 if sender.done():
                     sender.result()
+        except ConnectionClosed:
+            if not stop.is_set():
+                raise
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            for task in (sender, closer):
+                task.cancel()
+            await asyncio.gather(sender, closer, return_exceptions=True)
+        if stop.is_set():
+            return transcript
         if not sender.cancelled():
             sender.result()
         raise ApplianceError(
@@ -109,6 +100,22 @@ async def _transcribe(
             connection.close_reason or "look at the server's log",
             code="closed",
         )
+
+
+def _apply(transcript: Transcript, message: dict[str, Any]) -> None:
+    try:
+        transcript.apply(message)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ApplianceError(
+            f"the server's update makes no sense: {error!r}", "is it a server of this program? see docs/API.md"
+        ) from error
+
+
+async def _close_after(connection: ClientConnection, stop: threading.Event) -> None:
+    while not stop.is_set():  # noqa: ASYNC110 (set from another thread, or a signal)
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(LAST_WORDS_S)
+    await connection.close()
 
 
 @contextlib.asynccontextmanager
@@ -121,6 +128,7 @@ async def _connected(options: ClientOptions) -> AsyncIterator[ClientConnection]:
             max_size=None,
             compression=None,
             open_timeout=OPEN_TIMEOUT_S,
+            close_timeout=CLOSE_TIMEOUT_S,
             proxy=None,
         ) as connection:
             yield connection
@@ -149,31 +157,18 @@ async def _connected(options: ClientOptions) -> AsyncIterator[ClientConnection]:
         raise ApplianceError(f"no server at {where}: {error}", "start one with: wlk-appliance serve") from error
 
 
-async def _send(connection: ClientConnection, samples: Iterable[Samples], pace: Pace) -> None:
-    """All audio in frames of 100 ms, then the empty frame. Decoding is done in a thread."""
-    frames = pcm_frames(samples)
-    started = time.monotonic()
-    number = 0
+async def _send(connection: ClientConnection, frames: Iterator[Samples], transcript: Transcript) -> None:
+    """All audio, then the empty frame. Decoding and pace are a thread's."""
     with contextlib.suppress(ConnectionClosed):  # the receiving side says why
-        while (frame := await asyncio.to_thread(next, frames, None)) is not None:
-            number += 1
-            if pace == "realtime":
-                await asyncio.sleep(max(0.0, started + number * FRAME_S - time.monotonic()))
-            await connection.send(frame)
+        for number in itertools.count(1):
+            frame = await asyncio.to_thread(next, frames, None)
+            if frame is None:
+                break
+            await connection.send(_s16le(frame))
+            transcript.sent_s += len(frame) / SAMPLE_RATE_HZ
+            if number % _PING_FRAMES == 0:
+                await connection.send(json.dumps({"type": "ping", "id": round(transcript.sent_s, 1)}))
         await connection.send(b"")
-
-
-def pcm_frames(samples: Iterable[Samples]) -> Iterator[bytes]:
-    """Mono float pieces of any size as s16le frames of 100 ms; the last may be shorter."""
-    rest = np.zeros(0, dtype=np.float32)
-    for piece in samples:
-        rest = np.concatenate([rest, piece])
-        whole = rest.size // FRAME_SAMPLES * FRAME_SAMPLES
-        for start in range(0, whole, FRAME_SAMPLES):
-            yield _s16le(rest[start : start + FRAME_SAMPLES])
-        rest = rest[whole:]
-    if rest.size:
-        yield _s16le(rest)
 
 
 def _s16le(samples: Samples) -> bytes:

@@ -1,103 +1,180 @@
-"""``wlk-appliance transcribe``: stream a file through a running server and print the text."""
+"""``wlk-appliance transcribe``: stream a recording through a running server and write text or subtitles."""
 
 import argparse
+import contextlib
 import itertools
-import json
 import os
-import shutil
+import select
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 
-from appliance.client import ClientOptions, Transcript, transcribe
-from appliance.errors import ApplianceError
+from appliance.client import ClientOptions, transcribe
+from appliance.display import Display
+from appliance.errors import ApplianceError, UsageError
+from appliance.playback import Clip, duration_s, parse_time, show_time
 from appliance.server.places import own_certificate
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file
-from appliance.speech.types import Samples
+from appliance.speech.types import Samples, Snapshot
+from appliance.transcription import FORMATS, Transcription
 
 _STDIN_BYTES = 4096
+_STDIN_WAIT_S = 0.2
+
+Watch = Callable[[Snapshot], None]
+Way = Callable[[Watch, threading.Event], None]
+"""Streams a recording from beginning to end, and calls back with each state of its transcript."""
 
 
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
-    options = ClientOptions(
-        url=args.url,
-        language=args.language,
-        token=args.token,
-        words=args.json,
-        insecure=args.insecure,
-        certificate=args.cacert or own_certificate(),
-        pace=args.pace,
-    )
-    samples = _from_stdin() if args.file == "-" else _from_file(Path(args.file))
-    show = Display()
+    stop = threading.Event()
+    clip = Clip(_from_stdin(stop) if args.file == "-" else decode_file(Path(args.file)), args.start_s, args.end_s)
+    if args.out:
+        _check_writable(args.out)
+    way = _through_server(args, _begun(clip))
+    total_s = None if args.file == "-" else duration_s(Path(args.file))
+    if args.end_s is not None:
+        total_s = min(total_s or args.end_s, args.end_s)
+
+    transcription = Transcription(args.start_s)
+    display = None if args.quiet else Display(total_s, args.start_s)
+
+    def watch(snapshot: Snapshot) -> None:
+        transcription.update(snapshot)
+        if display:
+            display.update(transcription)
+
+    is_whole = False
     try:
-        transcript = transcribe(samples, options, show.update)
+        with _stopped_by_interrupt(stop):
+            way(watch, stop)
+        is_whole = not stop.is_set()
     finally:
-        show.close()
-    if args.json:
-        print(json.dumps({"text": transcript.committed, "lines": transcript.lines}, ensure_ascii=False))
-    else:
-        print(transcript.committed)
+        if display:
+            display.close()
+        # Also what an interrupted or broken stream came to is the user's.
+        if is_whole or transcription.text:
+            _write(transcription.render(args.format), args.out)
+    if stop.is_set():
+        raise KeyboardInterrupt
+    if args.end_s is not None and clip.position_s < args.end_s and not args.quiet:
+        print(f"note: the audio ends at {show_time(clip.position_s)}, before --to", file=sys.stderr)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wlk-appliance transcribe",
-        description="Stream an audio file through a running server; the text grows on stderr, and ends on stdout.",
+        description="Stream a recording through a running server. The text grows on stderr; the result is for stdout.",
+        epilog="Times are seconds (12.5), m:ss or h:mm:ss. Times in the result are those of the whole recording, "
+        "also with --from. Ctrl-C ends the stream: what was committed is still written, and the status is 130.",
+        allow_abbrev=False,
     )
     parser.add_argument("file", metavar="FILE|-", help="audio file of any common format, or - for stdin")
-    parser.add_argument("--url", default=ClientOptions().url, help="the server's /asr address [%(default)s]")
-    parser.add_argument("--language", help="language code, or auto (default: the server's)")
-    parser.add_argument("--token", help="the server's token, if it wants one")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the result [%(default)s]")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where the result goes (default: stdout)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--pace", choices=("fast", "realtime"), default="fast", help="how fast to send [%(default)s]")
+    parser.add_argument("--from", dest="start_s", type=parse_time, default=0.0, metavar="TIME", help="begin here")
+    parser.add_argument("--to", dest="end_s", type=parse_time, metavar="TIME", help="end here")
+    parser.add_argument("--language", help="language code, or auto (default: the server's)")
+    parser.add_argument("--url", default=ClientOptions().url, help="the server's /asr address [%(default)s]")
+    parser.add_argument("--token", help="the server's token, if it wants one")
     parser.add_argument("--cacert", type=Path, metavar="FILE", help="certificate to trust (PEM)")
     parser.add_argument("--insecure", action="store_true", help="accept any certificate")
-    parser.add_argument("--json", action="store_true", help="print text, lines and words as JSON")
     return parser
 
 
-def _from_file(path: Path) -> Iterator[Samples]:
-    """The file's samples; the first piece is decoded at once, so that a bad file is told before any connection."""
-    pieces = decode_file(path)
+def _through_server(args: argparse.Namespace, samples: Iterable[Samples]) -> Way:
+    options = ClientOptions(
+        url=args.url,
+        language=args.language,
+        token=args.token,
+        words=args.format != "text",
+        insecure=args.insecure,
+        certificate=args.cacert or own_certificate(),
+        pace=args.pace,
+    )
+
+    def way(watch: Watch, stop: threading.Event) -> None:
+        transcribe(samples, options, lambda transcript: watch(transcript.snapshot()), stop)
+
+    return way
+
+
+def _begun(samples: Iterable[Samples]) -> Iterator[Samples]:
+    """The same; the first piece is decoded at once, so that bad audio is told before any connection."""
+    pieces = iter(samples)
     first = list(itertools.islice(pieces, 1))
     return itertools.chain(first, pieces)
 
 
-def _from_stdin() -> Iterator[Samples]:
+def _from_stdin(stop: threading.Event) -> Iterator[Samples]:
     if sys.stdin.isatty():
         raise ApplianceError("stdin is a terminal", "pipe audio into it, or name a file")
     decoder = AudioDecoder()
+    handle = sys.stdin.fileno()
     try:
-        while data := os.read(sys.stdin.fileno(), _STDIN_BYTES):
+        while not stop.is_set():
+            if not select.select([handle], [], [], _STDIN_WAIT_S)[0]:
+                continue
+            data = os.read(handle, _STDIN_BYTES)
+            if not data:
+                break
             yield from decoder.feed(data)
         yield from decoder.finish()
     finally:
         decoder.close()
 
 
-class Display:
-    """The growing transcript on stderr: in place on a terminal, else a line each time committed text grows."""
+@contextlib.contextmanager
+def _stopped_by_interrupt(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C sets ``stop``, for an orderly end; another one interrupts at once."""
 
-    def __init__(self) -> None:
-        self._in_place = sys.stderr.isatty()
-        self._committed = ""
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
 
-    def update(self, transcript: Transcript) -> None:
-        committed = transcript.committed
-        if self._in_place:
-            room = max(20, shutil.get_terminal_size().columns - 2)
-            tentative = transcript.tentative[-room // 2 :]
-            tail = committed[-(room - len(tentative)) :]
-            sys.stderr.write(f"\r\x1b[K{tail} \x1b[2m{tentative}\x1b[0m")
-        elif len(committed) > len(self._committed):
-            sys.stderr.write(f"{committed[len(self._committed) :].strip()}\n")
-        sys.stderr.flush()
-        self._committed = committed
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # a shell's background job, which a Ctrl-C is not meant for
+        yield
+        return
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
-    def close(self) -> None:
-        if self._in_place:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+
+def _check_writable(path: Path) -> None:
+    """Tell what is wrong with ``--out`` now, not after an hour of listening."""
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder", "name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no folder {path.parent}", "make it first, or name another")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--out {path} may not be written by this user", "name another file")
+
+
+def _write(text: str, out: Path | None) -> None:
+    """To stdout or a file; a regular file is there whole or not at all."""
+    if out is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    target = out.resolve()
+    partial = target if target.exists() and not target.is_file() else target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        if partial != target:
+            partial.replace(target)
+    except OSError as error:
+        if partial != target:
+            partial.unlink(missing_ok=True)
+        raise ApplianceError(f"can't write {out}: {error.strerror}", "name another file with --out") from error

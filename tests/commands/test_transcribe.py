@@ -27,7 +27,8 @@ def test_file_and_stdin(server: Running, librivox: tuple[Spoken, ...]) -> None:
     status, text, growing = transcribe(str(librivox[0].path), "--url", server.asr, env=env)
     assert status == 0 and word_errors(librivox[0].transcript, text) <= 2
     assert len(growing.splitlines()) > 1 and growing.split() == text.split()
-    status, out, _ = transcribe("-", "--url", server.asr, "--json", "--insecure", stdin=webm(librivox[0].path))
+    flags = ["-", "--url", server.asr, "--format", "json", "--insecure"]
+    status, out, _ = transcribe(*flags, stdin=webm(librivox[0].path))
     answer = json.loads(out)
     assert status == 0 and word_errors(librivox[0].transcript, answer["text"]) <= 2
     assert answer["lines"][0]["words"]

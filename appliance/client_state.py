@@ -1,0 +1,72 @@
+"""What a server has said so far: `/asr` updates of either mode, put together as docs/API.md says."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.speech.types import Line, Snapshot, Speaker, Word
+
+
+@dataclass
+class Transcript:
+    """What the server has said so far, kept by `apply`.
+
+    ``lines``: as they came. ``pruned``: how many lines fell off the front; their text stays in ``committed``.
+    ``sent_s``: seconds of audio sent; ``received_s``: those of it that the server is known to have read.
+    """
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    tentative: str = ""
+    lag_s: float = 0.0
+    pruned: int = 0
+    pruned_text: str = ""
+    sent_s: float = 0.0
+    received_s: float = 0.0
+    _typed: list[Line] = field(default_factory=list)
+
+    @property
+    def committed(self) -> str:
+        return " ".join(filter(None, [self.pruned_text, *(line.get("text") or "" for line in self.lines)]))
+
+    def snapshot(self) -> Snapshot:
+        """The same as the server's own picture of it."""
+        decided_s = max(0.0, self.received_s - self.lag_s)
+        return Snapshot(tuple(self._typed), self.pruned, self.tentative, self.received_s, decided_s)
+
+    def apply(self, message: dict[str, Any]) -> None:
+        """Take over an update of either mode, or the answer to a ping of ours; other messages are ignored."""
+        if "lines" in message:
+            self.lines = list(message["lines"])
+            self._typed = [_line(item) for item in self.lines]
+        elif message.get("type") == "diff":
+            new, pruned = message.get("new_lines", []), message.get("lines_pruned", 0)
+            texts = (line.get("text") or "" for line in self.lines[:pruned])
+            self.pruned_text = " ".join(filter(None, [self.pruned_text, *texts]))
+            self.pruned += pruned
+            keep = slice(pruned, pruned + message["n_lines"] - len(new))
+            self.lines = self.lines[keep] + new
+            self._typed = self._typed[keep] + [_line(item) for item in new]
+        elif message.get("type") == "pong" and "id" in message:
+            self.received_s = float(message["id"])
+            return
+        else:
+            return
+        self.tentative = message.get("buffer_transcription", "")
+        self.lag_s = message.get("remaining_time_transcription", 0.0)
+
+
+def _line(item: dict[str, Any]) -> Line:
+    words = (Word(word["text"], word["start"], word["end"], word["probability"]) for word in item.get("words", ()))
+    return Line(
+        Speaker(item["speaker"]),
+        item.get("text") or "",
+        _seconds(item["start"]),
+        _seconds(item["end"]),
+        tuple(words),
+        item.get("detected_language"),
+    )
+
+
+def _seconds(clock: str) -> float:
+    """Seconds of ``H:MM:SS.cc``."""
+    hours, minutes, seconds = clock.split(":")
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)

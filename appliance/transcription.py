@@ -1,0 +1,109 @@
+"""All that was said in one stream, collected from its snapshots, and the forms in which it is given out."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from appliance.speech.types import SILENCE, Line, Snapshot, Word
+from appliance.subtitles import cues, to_srt, to_vtt
+
+Format = Literal["text", "srt", "vtt", "json"]
+FORMATS: tuple[Format, ...] = ("text", "srt", "vtt", "json")
+
+
+class Transcription:
+    """The transcript of a stream as it grows, whichever way it comes: `appliance.client` or `appliance.local`.
+
+    Snapshots hold the latest lines only; this keeps every line since the beginning, so it grows with the
+    recording (some 10 MB for an hour with words). One thread at a time.
+
+    Args:
+        offset_s: where the stream begins in the recording; added to all times given out.
+    """
+
+    def __init__(self, offset_s: float = 0.0) -> None:
+        self._offset_s = offset_s
+        self._lines: list[Line] = []
+        self.tentative = ""
+        self.received_s = 0.0
+        """Seconds of audio that came in."""
+        self.decided_s = 0.0
+        """Seconds of audio that are turned into text, or known to be silence."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        self._lines[snapshot.pruned :] = snapshot.lines
+        self.tentative = snapshot.tentative.strip()
+        self.received_s = max(self.received_s, snapshot.received_s)
+        self.decided_s = max(self.decided_s, snapshot.decided_s)
+
+    @property
+    def text(self) -> str:
+        """The committed text."""
+        return " ".join(text for line in self._lines if (text := line.text.strip()))
+
+    @property
+    def lag_s(self) -> float:
+        return max(0.0, self.received_s - self.decided_s)
+
+    @property
+    def position_s(self) -> float:
+        """How far in the recording the transcript is."""
+        return self._offset_s + self.decided_s
+
+    @property
+    def lines(self) -> list[Line]:
+        """Committed lines but silence, with times in the recording."""
+        return [_moved(line, self._offset_s) for line in self._lines if line.speaker != SILENCE and line.text.strip()]
+
+    def render(self, form: Format) -> str:
+        """The whole transcript as a text, subtitles or a JSON object (see docs/transcribe.md); ends with a newline."""
+        if form == "srt":
+            return to_srt(cues(self.lines))
+        if form == "vtt":
+            return to_vtt(cues(self.lines))
+        if form == "json":
+            return json.dumps(self._json(), ensure_ascii=False, indent=2) + "\n"
+        return f"{self.text}\n"
+
+    def _json(self) -> dict[str, Any]:
+        lines = self.lines
+        return {
+            "text": self.text,
+            "language": _language(lines),
+            "duration": round(self.received_s, 2),
+            "lines": [
+                {
+                    "text": line.text.strip(),
+                    "start": round(line.start_s, 2),
+                    "end": round(line.end_s, 2),
+                    "language": line.language,
+                    "words": [_word(word) for word in line.words],
+                }
+                for line in lines
+            ],
+        }
+
+
+def _moved(line: Line, by_s: float) -> Line:
+    words = tuple(replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s) for word in line.words)
+    return replace(line, start_s=line.start_s + by_s, end_s=line.end_s + by_s, words=words)
+
+
+def _language(lines: Sequence[Line]) -> str | None:
+    """The language with the most text."""
+    characters: Counter[str] = Counter()
+    for line in lines:
+        if line.language:
+            characters[line.language] += len(line.text)
+    return characters.most_common(1)[0][0] if characters else None
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {
+        "text": word.text,
+        "start": round(word.start_s, 2),
+        "end": round(word.end_s, 2),
+        "probability": round(word.probability, 3),
+    }
