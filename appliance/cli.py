@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "serve": "turn live speech into text over a WebSocket",
     "transcribe": "stream an audio file through a running server and print the text",
     "health": "ask a running server whether it is alive, or ready",
+    "bench": "stream recordings at real-time pace and measure accuracy, latency and cost",
     "selftest": "load a pair, transcribe a known recording and compare",
 }
 

@@ -68,6 +68,18 @@ def test_speech_and_server_know_no_build_tools() -> None:
     )
 
 
+def test_the_bench_measures_from_outside() -> None:
+    """Servers by their socket and their processes only; of our own ear it takes nothing but the reading of files."""
+    inside = tuple(name(file) for file in within("speech") if "audio" not in file.parts and file.stem != "types")
+    ours = ("appliance.server", "appliance.client", "appliance.container", "appliance.fetch", "starlette", "uvicorn")
+    assert offenders(within("bench"), (*ours, *(set(inside) - {"appliance.speech"}))) == []
+
+
+def test_only_its_command_knows_the_bench() -> None:
+    allowed = {*within("bench"), ROOT / "commands" / "bench.py"}
+    assert offenders([file for file in MODULES if file not in allowed], ("appliance.bench",)) == []
+
+
 def test_only_fetch_reaches_the_network() -> None:
     network = ("requests", "pypi_simple", "huggingface_hub", "urllib.request", "httpx")
     others = [file for file in MODULES if ROOT / "fetch" not in file.parents]
