@@ -77,7 +77,7 @@ async def _transcribe(
                 if message.get("type") == "error":
                     raise _told(message)
                 if message.get("type") == "ready_to_stop":
-                    transcript.received_s = transcript.sent_s
+                    transcript.received_s = transcript.decided_s = transcript.sent_s
                     on_update(transcript)
                     return transcript
                 _apply(transcript, message)

@@ -11,7 +11,8 @@ class Transcript:
     """What the server has said so far, kept by `apply`.
 
     ``lines``: as they came. ``pruned``: how many lines fell off the front; their text stays in ``committed``.
-    ``sent_s``: seconds of audio sent; ``received_s``: those of it that the server is known to have read.
+    ``sent_s``: seconds of audio sent; ``received_s``: those of it that the server is known to have read;
+    ``decided_s``: those of it that were turned into text, or known to be silence, at the last update.
     """
 
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -21,6 +22,7 @@ class Transcript:
     pruned_text: str = ""
     sent_s: float = 0.0
     received_s: float = 0.0
+    decided_s: float = 0.0
     _typed: list[Line] = field(default_factory=list)
 
     @property
@@ -29,8 +31,7 @@ class Transcript:
 
     def snapshot(self) -> Snapshot:
         """The same as the server's own picture of it."""
-        decided_s = max(0.0, self.received_s - self.lag_s)
-        return Snapshot(tuple(self._typed), self.pruned, self.tentative, self.received_s, decided_s)
+        return Snapshot(tuple(self._typed), self.pruned, self.tentative, self.received_s, self.decided_s)
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take over an update of either mode, or the answer to a ping of ours; other messages are ignored."""
@@ -52,6 +53,7 @@ class Transcript:
             return
         self.tentative = message.get("buffer_transcription", "")
         self.lag_s = message.get("remaining_time_transcription", 0.0)
+        self.decided_s = max(self.decided_s, self.received_s - self.lag_s)
 
 
 def _line(item: dict[str, Any]) -> Line:

@@ -77,6 +77,8 @@ def test_server_updates_become_the_same_snapshots() -> None:
     assert [line.start_s for line in transcription.lines] == [3600.25, 3601.25, 3602.25, 3603.25]
     assert transcription.lines[3].words == (Word(" line3", 3603.25, 3603.25, 1.0),)
     assert (transcription.received_s, transcription.decided_s) == (4.0, 4.0)
+    state.apply({"type": "pong", "id": 9.0})
+    assert state.snapshot().lag_s == 5.0
 
 
 class Terminal(io.StringIO):
