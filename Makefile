@@ -18,7 +18,7 @@ endif
 SHELL_SCRIPTS := $(wildcard scripts/*.sh) .ci/run
 UNIT := not model and not image and not browser and not boot and not gpu and not network
 
-.PHONY: help appliance setup fetch bake image save demo test check lock clean
+.PHONY: help appliance setup fetch bake image save demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -61,6 +61,9 @@ check: setup ## linters, types, and the tests that need nothing
 	@shellcheck $(SHELL_SCRIPTS)
 	@hadolint images/*/Dockerfile
 	@python -m pytest -q --numprocesses 2 -m "$(UNIT)" $(PYTEST)
+
+bench: bake ## measure accuracy, latency and cost of MODEL (BENCH=: more flags, such as --noise)
+	@wlk-appliance bench --model $(MODEL) $(BENCH)
 
 lock: setup ## regenerate the requirements locks (UPGRADE=--upgrade for newer versions)
 	@scripts/lock.sh $(UPGRADE)
