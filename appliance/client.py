@@ -19,14 +19,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 
 from appliance.client_state import Transcript
 from appliance.errors import ApplianceError
-from appliance.playback import Pace, paced
+from appliance.playback import LAST_WORDS_S, Pace, paced
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
-
-LAST_WORDS_S = 5.0
-"""How long to wait for the rest of the transcript after the stream was told to stop."""
 
 _PING_FRAMES = 10
 """Frames of audio between two questions how far the server has read: 1 s."""

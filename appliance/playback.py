@@ -16,6 +16,9 @@ from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 FRAME_S = 0.1
 FRAME_SAMPLES = SAMPLE_RATE_HZ // 10
 
+LAST_WORDS_S = 5.0
+"""How long to wait for the rest of a transcript after its stream was told to stop."""
+
 Pace = Literal["fast", "realtime"]
 
 _TIME = re.compile(r"(?:(?:(?P<hours>\d{1,4}):)?(?P<minutes>\d{1,2}):)?(?P<seconds>\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
