@@ -14,8 +14,9 @@ from types import FrameType
 
 from appliance.client import ClientOptions, transcribe
 from appliance.display import Display
-from appliance.errors import ApplianceError, UsageError
+from appliance.errors import ApplianceError
 from appliance.playback import Clip, duration_s, parse_time, show_time
+from appliance.result_file import check_writable, write_result
 from appliance.server.places import own_certificate
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     stop = threading.Event()
     clip = Clip(_from_stdin(stop) if args.file == "-" else decode_file(Path(args.file)), args.start_s, args.end_s)
     if args.out:
-        _check_writable(args.out)
+        check_writable(args.out)
     way = _through_server(args, _begun(clip))
     total_s = None if args.file == "-" else duration_s(Path(args.file))
     if args.end_s is not None:
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int:
             display.close()
         # Also what an interrupted or broken stream came to is the user's.
         if is_whole or transcription.text:
-            _write(transcription.render(args.format), args.out)
+            write_result(transcription.render(args.format), args.out)
     if stop.is_set():
         raise KeyboardInterrupt
     if args.end_s is not None and clip.position_s < args.end_s and not args.quiet:
@@ -150,31 +151,3 @@ def _stopped_by_interrupt(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _check_writable(path: Path) -> None:
-    """Tell what is wrong with ``--out`` now, not after an hour of listening."""
-    if path.is_dir():
-        raise UsageError(f"--out {path} is a folder", "name a file in it")
-    if not path.parent.is_dir():
-        raise UsageError(f"--out {path}: there is no folder {path.parent}", "make it first, or name another")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"--out {path} may not be written by this user", "name another file")
-
-
-def _write(text: str, out: Path | None) -> None:
-    """To stdout or a file; a regular file is there whole or not at all."""
-    if out is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return
-    target = out.resolve()
-    partial = target if target.exists() and not target.is_file() else target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        if partial != target:
-            partial.replace(target)
-    except OSError as error:
-        if partial != target:
-            partial.unlink(missing_ok=True)
-        raise ApplianceError(f"can't write {out}: {error.strerror}", "name another file with --out") from error

@@ -146,6 +146,14 @@ def test_result_in_a_file(ramp: Path, run: Callable[..., Result], tmp_path: Path
         assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
+def test_a_full_disk_loses_nothing(ramp: Path, run: Callable[..., Result]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with canned(UPDATE, READY) as (url, _):
+        status, out, said = run(str(ramp), "--url", url, "--quiet", "--out", "/dev/full")
+    assert (status, out) == (1, f"{TEXT}\n") and "can't write /dev/full: No space left on device" in said
+
+
 def started(*flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "appliance", "transcribe", *flags],
