@@ -21,7 +21,9 @@ class Alignment:
 
 
 def align(reference: Sequence[str], heard: Sequence[str]) -> Alignment:
-    """The alignment with the fewest errors; of equal ones, that which matches the latest words.
+    """The alignment with the fewest errors; of equal ones, that which matches the earliest words.
+
+    (Where the same recording is streamed again and again, the heard start of a broken stream is its first round.)
 
     Raises:
         ApplianceError: a text is too long.
@@ -58,13 +60,12 @@ def _matches(table: NDArray[np.uint16], rows: NDArray[np.int32], columns: NDArra
     found = []
     while i and j:
         here = int(table[i, j])
-        if rows[i - 1] == columns[j - 1]:
-            i, j = i - 1, j - 1
-            found.append((i, j))
-        elif here == table[i - 1, j - 1] + 1:
-            i, j = i - 1, j - 1
-        elif here == table[i - 1, j] + 1:
+        if here == table[i - 1, j] + 1:
             i -= 1
-        else:
+        elif here == table[i, j - 1] + 1:
             j -= 1
+        else:
+            i, j = i - 1, j - 1
+            if rows[i] == columns[j]:
+                found.append((i, j))
     return found[::-1]

@@ -71,7 +71,7 @@ def parallel(server: Server, clips: Sequence[Clip], clients: int) -> Parallel:
     audio_s = sum(one.audio_s for one in heard)
     return Parallel(
         clients=clients,
-        served=len(heard),
+        served=sum(run.outcome == "done" for run in runs),
         refused=sum(run.outcome == "refused" for run in runs),
         audio_s=audio_s,
         accuracy=accuracy_of(heard),
@@ -143,7 +143,8 @@ def _costs(server: Server) -> Iterator[tuple[Callable[[], float], Memory]]:
 
 
 def _heard(clips: Sequence[Clip], runs: Sequence[Streamed]) -> tuple[Heard, ...]:
-    return tuple(judge(clip, run.log) for clip, run in zip(clips, runs, strict=True) if run.outcome == "done")
+    pairs = zip(clips, runs, strict=True)
+    return tuple(judge(clip, run.log) for clip, run in pairs if run.began and run.outcome != "refused")
 
 
 def _failures(clips: Sequence[Clip], runs: Sequence[Streamed]) -> tuple[str, ...]:

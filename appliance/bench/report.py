@@ -121,7 +121,7 @@ def _accuracy_rows(which: Callable[[SubjectResult], Accuracy]) -> list[Row]:
 
 
 def _failures(subjects: Sequence[SubjectResult]) -> list[str]:
-    """A line for each stream that broke; figures leave those out, so they must be seen."""
+    """A line for each stream that broke; figures count only what came until then, so they must be seen."""
     found = []
     for one in subjects:
         broken = [*one.alone.failures, *(line for part in one.parallel for line in part.failures)]

@@ -51,7 +51,7 @@ class Alone:
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """Many clients at once. Figures are of those that were served to the end; ``failures`` are no refusals."""
+    """Many clients at once. Figures are of all that were not refused, also of those that broke (``failures``)."""
 
     clients: int
     served: int

@@ -27,11 +27,15 @@ Outcome = Literal["done", "refused", "failed"]
 
 @dataclass(slots=True)
 class Streamed:
-    """A stream's log. Times are seconds since its first audio began; ``late_s`` is how far sending fell behind."""
+    """A stream's log. Times are seconds since its first audio began; ``late_s`` is how far sending fell behind.
+
+    ``began``: the server took the client, so what it heard counts even if the stream broke later.
+    """
 
     log: EventLog = field(default_factory=EventLog)
     outcome: Outcome = "failed"
     why: str = ""
+    began: bool = False
     drain_s: float | None = None
     late_s: float = 0.0
 
@@ -122,6 +126,7 @@ def _take_config(text: str | bytes, result: Streamed) -> bool:
     if _is_error(message, result):
         return False
     if message.get("type") == "config":
+        result.began = True
         return True
     result.why = f"the first message is no config but {text[:80]!r}"
     return False

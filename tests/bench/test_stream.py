@@ -45,7 +45,7 @@ def test_a_stream_to_its_end() -> None:
         await socket.send(json.dumps({"type": "ready_to_stop"}))
 
     result = streamed(server)
-    assert (result.outcome, result.why) == ("done", "")
+    assert (result.outcome, result.why, result.began) == ("done", "", True)
     assert b"".join(received) == CLIP.pcm and [len(frame) for frame in received] == [3200, 3200, 3200, 3200, 2200]
     assert [(event.added, event.tentative) for event in result.log.events] == [("hello", ""), ("", "you"), (" you", "")]
     # No earlier than the audio would have been spoken; how much later is the machine's affair.
