@@ -2,6 +2,7 @@
 
 import shutil
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.bench.clips import Clip
@@ -16,12 +17,16 @@ PROGRAM = "wlk"
 _VERSION = "from importlib.metadata import version; print(version('whisperlivekit'))"
 
 
-def peer(program: str, pair: Pair, language: str, warm_up: Clip, folder: Path) -> Subject:
-    """An installed WhisperLiveKit, set up with the pair's weights.
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A WhisperLiveKit that is there."""
 
-    Args:
-        program: its ``wlk``, by name or path.
-        folder: where its decoder checkpoint and warm-up file are made.
+    program: Path
+    version: str
+
+
+def find_peer(program: str) -> Installed:
+    """Look for a ``wlk``, by name or path.
 
     Raises:
         ApplianceError: it is not installed, or does not say its version.
@@ -36,12 +41,30 @@ def peer(program: str, pair: Pair, language: str, warm_up: Clip, folder: Path) -
     if not python.is_file():
         raise ApplianceError(f"no python beside {found}", "name the program inside the environment it is installed in")
     version = output([python, "-c", _VERSION], timeout_s=60, hint="is whisperlivekit installed in that environment?")
+    return Installed(Path(found), version)
+
+
+def peer(installed: Installed, pair: Pair, language: str, warm_up: Clip, folder: Path) -> Subject:
+    """A WhisperLiveKit set up with the pair's weights; its checkpoint and warm-up file are made in ``folder``.
+
+    Raises:
+        ApplianceError: the pair's CTranslate2 model can't be made into a checkpoint.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    argv = [found, "--host", "127.0.0.1", "--backend", "faster-whisper", "--pcm-input", "--model", pair.name]
+    argv = [
+        str(installed.program),
+        "--host",
+        "127.0.0.1",
+        "--backend",
+        "faster-whisper",
+        "--pcm-input",
+        "--model",
+        pair.name,
+    ]
     argv += ["--language", language, "--encoder-model-path", str(pair.encoder_dir.resolve())]
     argv += ["--decoder-model-path", str(_checkpoint(pair, folder).resolve())]
     argv += ["--warmup-file", str(_wav(warm_up, folder / "warm-up.wav").resolve())]
-    return Subject(name="WhisperLiveKit", version=version, argv=tuple(argv), settings={"language": language})
+    return Subject(name="WhisperLiveKit", version=installed.version, argv=tuple(argv), settings={"language": language})
 
 
 def _checkpoint(pair: Pair, folder: Path) -> Path:

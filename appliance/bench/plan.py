@@ -1,7 +1,7 @@
 """One run: the batch reference first, then each server by itself, all parts that were asked for."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class Plan:
     minutes: float = 0.0
 
 
-def measure(plan: Plan, pair: Pair, subjects: Sequence[SubjectMaker], folder: Path) -> BenchResult:
-    """Run the plan; the servers' logs go to ``folder``.
+def measure(plan: Plan, pair: Pair, subjects: Sequence[SubjectMaker], folder: Path) -> Iterator[BenchResult]:
+    """Run the plan; the servers' logs go to ``folder``. After each subject, the result of all so far.
 
     Raises:
         ApplianceError: a recording can't be read, or a server can't be started.
@@ -40,7 +40,6 @@ def measure(plan: Plan, pair: Pair, subjects: Sequence[SubjectMaker], folder: Pa
     facts = circumstances()
     clips = list(batch_clips([one for one in plan.recordings if one.transcript != ""], pair.encoder_dir))
     silent = _quiet_clips(plan, clips) if plan.noise else []
-    results = [_measured(plan, make(clips), clips, silent, folder) for make in subjects]
     settings: dict[str, object] = {
         "model": pair.name,
         "recordings": [clip.name for clip in clips],
@@ -49,7 +48,10 @@ def measure(plan: Plan, pair: Pair, subjects: Sequence[SubjectMaker], folder: Pa
         "noise": plan.noise,
         "minutes": plan.minutes,
     }
-    return BenchResult(facts, settings, tuple(results))
+    results: list[SubjectResult] = []
+    for make in subjects:
+        results.append(_measured(plan, make(clips), clips, silent, folder))
+        yield BenchResult(facts, settings, tuple(results))
 
 
 def languages_of(recordings: Sequence[Recording]) -> str:

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from appliance import __version__, log
-from appliance.bench.peer import PROGRAM, peer
+from appliance.bench.peer import PROGRAM, find_peer, peer
 from appliance.bench.plan import Plan, SubjectMaker, languages_of, measure
 from appliance.bench.plot import require_plotting, write_plot
 from appliance.bench.recordings import Recording, choose, read_recordings
 from appliance.bench.report import table, write_json
+from appliance.bench.results import BenchResult
 from appliance.bench.servers import DEFAULT_COMMIT, appliance
 from appliance.errors import ApplianceError, UsageError
 from appliance.fetch import Fetcher
@@ -54,13 +55,9 @@ def main(argv: list[str]) -> int:
     subjects = _subjects(options, pair, vad_file, modes, languages_of(chosen))
     plan = Plan(tuple(chosen), clients, options.noise, options.hour or 0.0)
     _make_folder(out)
-    result = measure(plan, pair, subjects, out)
-    write_json(result, out / "bench.json")
-    shown = table(result)
-    (out / "bench.txt").write_text(shown + "\n", encoding="utf-8")
-    if options.plot:
-        write_plot(result, out / "bench.png")
-    print(shown)
+    for result in measure(plan, pair, subjects, out):
+        _save(result, out, plot=options.plot)
+    print(table(result))
     print(f"\nsaved in {out}: bench.txt, bench.json{', bench.png' if options.plot else ''}")
     return 0
 
@@ -131,8 +128,16 @@ def _subjects(
     ]
     makers: list[SubjectMaker] = [partial(lambda subject, clips: subject, subject) for subject in ours]
     if options.peer:
-        makers.append(lambda clips: peer(options.peer, pair, language, clips[0], options.out / "peer"))
+        installed = find_peer(options.peer)
+        makers.append(lambda clips: peer(installed, pair, language, clips[0], options.out / "peer"))
     return makers
+
+
+def _save(result: BenchResult, out: Path, *, plot: bool) -> None:
+    write_json(result, out / "bench.json")
+    (out / "bench.txt").write_text(table(result) + "\n", encoding="utf-8")
+    if plot:
+        write_plot(result, out / "bench.png")
 
 
 def _make_folder(folder: Path) -> None:

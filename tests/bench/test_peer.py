@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from appliance.bench.clips import Clip
-from appliance.bench.peer import peer
+from appliance.bench.peer import find_peer, peer
 from appliance.errors import ApplianceError
 from appliance.pair.checkpoint import open_checkpoint
 from appliance.pair.locate import Pair
@@ -33,7 +33,7 @@ def pair(tmp_path: Path) -> Pair:
 
 
 def test_the_peer_gets_the_pair_and_a_warm_up_file(environment: Path, pair: Pair, tmp_path: Path) -> None:
-    found = peer(str(environment / "wlk"), pair, "en", CLIP, tmp_path / "out")
+    found = peer(find_peer(str(environment / "wlk")), pair, "en", CLIP, tmp_path / "out")
     assert (found.name, found.version, found.query) == ("WhisperLiveKit", "0.2.26", ())
     given = dict(zip(found.argv, found.argv[1:], strict=False))
     assert given["--decoder-model-path"] == str(pair.decoder_file)
@@ -48,7 +48,7 @@ def test_the_peer_gets_the_pair_and_a_warm_up_file(environment: Path, pair: Pair
 def test_a_decoder_is_made_where_the_pair_has_none_as_checkpoint(
     environment: Path, base_pair: Pair, tmp_path: Path
 ) -> None:
-    found = peer(str(environment / "wlk"), base_pair, "en", CLIP, tmp_path / "out")
+    found = peer(find_peer(str(environment / "wlk")), base_pair, "en", CLIP, tmp_path / "out")
     made = open_checkpoint(
         Path(dict(zip(found.argv, found.argv[1:], strict=False))["--decoder-model-path"]), with_encoder=True
     )
@@ -56,12 +56,12 @@ def test_a_decoder_is_made_where_the_pair_has_none_as_checkpoint(
     assert all(weight.dtype == torch.float16 for weight in made.weights.values())
 
 
-def test_no_peer(pair: Pair, tmp_path: Path) -> None:
+def test_no_peer(tmp_path: Path) -> None:
     with pytest.raises(ApplianceError, match="no WhisperLiveKit at '/nowhere/wlk'") as caught:
-        peer("/nowhere/wlk", pair, "en", CLIP, tmp_path)
+        find_peer("/nowhere/wlk")
     assert "--peer" in caught.value.hint
     alone = tmp_path / "wlk"
     alone.write_text("#!/bin/sh\n")
     alone.chmod(0o755)
     with pytest.raises(ApplianceError, match="no python beside"):
-        peer(str(alone), pair, "en", CLIP, tmp_path)
+        find_peer(str(alone))

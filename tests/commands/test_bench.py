@@ -34,6 +34,12 @@ def test_no_plot_without_matplotlib_is_told_before_anything_is_measured(monkeypa
     assert "--no-plot" in caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["", "1,2"])
+def test_clients_that_are_right_go_on_to_the_manifest(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ApplianceError, match="no manifest at"):
+        main(["--no-plot", "--clients", text, "--manifest", str(tmp_path / "none.yaml")])
+
+
 def test_no_pair(tmp_path: Path) -> None:
     argv = ["--no-plot", "--manifest", str(ROOT / "models/manifest.yaml"), "--models-dir", str(tmp_path / "none")]
     with pytest.raises(ApplianceError, match="no such folder"):
