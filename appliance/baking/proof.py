@@ -25,7 +25,7 @@ from appliance.pair.checkpoint import Checkpoint
 from appliance.pair.ct2_file import open_ct2
 from appliance.pair.decoder_weights import load_decoder_weights
 from appliance.pair.locate import Pair
-from appliance.speech.decoder import TextDecoder
+from appliance.speech.decoder import Row, TextDecoder
 
 log = logging.getLogger(__name__)
 
@@ -193,10 +193,9 @@ def _run_ct2(pair: Pair, mel: Array, prompt: list[int]) -> _Ct2Run:
 
 def _run_torch(pair: Pair, weights: Mapping[str, torch.Tensor], ct2: _Ct2Run) -> Array:
     """Logits of a PyTorch decoder where CTranslate2 gave its own: from the prompt's last token on."""
-    decoder = TextDecoder(pair.dimensions, pair.alignment_heads).eval()  # float32; loading widens float16
-    decoder.load_state_dict(weights)
+    decoder = TextDecoder(pair.dimensions, pair.alignment_heads, weights)  # float32, whatever the file's type
     first = ct2.prompt_length - 1
-    cache = decoder.start(torch.from_numpy(ct2.states))
-    logits, _ = decoder(torch.tensor(ct2.tokens), cache, slice(first, first + len(ct2.logits)))
-    found: Array = logits.numpy()
+    [cache] = decoder.start([torch.from_numpy(ct2.states)])
+    [step] = decoder.step([Row(cache, ct2.tokens, range(first, first + len(ct2.logits)))])
+    found: Array = step.logits.numpy()
     return found

@@ -10,7 +10,7 @@ from appliance.errors import ApplianceError
 from appliance.pair.locate import find_pair
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.engine import Engine, EngineConfig
-from appliance.speech.session import SessionOptions
+from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ
 from appliance.words import word_errors
 
@@ -61,20 +61,16 @@ def _check(engine: Engine, recording: Path) -> bool:
 
 
 def transcribe(engine: Engine, recording: Path) -> tuple[str, float]:
-    """The committed text of a recording, streamed through a session as fast as it goes, and its length in seconds."""
-    session = engine.open_session(SessionOptions())
+    """The committed text of a recording, streamed as fast as it goes, and its length in seconds."""
+    stream = engine.open_stream(StreamOptions(), lambda snapshot: None)
     decoder = AudioDecoder()
     samples = 0
     try:
         for piece in (*decoder.feed(recording.read_bytes()), *decoder.finish()):
             samples += len(piece)
-            session.feed(piece)
+            stream.feed(piece)
     finally:
         decoder.close()
-    session.finish()
-    lines: Sequence[str] = ()
-    while not session.done:
-        snapshot = session.advance()
-        if snapshot is not None:
-            lines = [line.text for line in snapshot.lines]
+    stream.finish()
+    lines = [line.text for line in stream.wait().lines]
     return " ".join(line for line in lines if line), samples / SAMPLE_RATE_HZ

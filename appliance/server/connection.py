@@ -1,8 +1,8 @@
 """One client on the `/asr` WebSocket, from its first frame to its last update.
 
-Tasks that share a connection: one reads frames and feeds decoded audio to the session, one drives
-the session in the engine's threads, one sends updates, at most ten a second and never two at once.
-A slow reader therefore gets fewer updates, not a longer queue.
+Tasks that share a connection: one reads frames and feeds decoded audio to the stream, whose snapshots the
+engine's threads hand over; one sends updates, at most ten a second and never two at once. A slow reader
+therefore gets fewer updates, not a longer queue.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from appliance.server.protocol import Close, Options, config_event, dump, error_
 from appliance.server.service import STOP_GRACE_S, Service, restarting
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder
-from appliance.speech.session import SessionOptions
+from appliance.speech.policy import POLICIES
+from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 
 log = logging.getLogger(__name__)
@@ -39,15 +40,15 @@ class Connection:
         self._service = service
         self._options = options
         self._engine = service.engine()
-        self._session = self._engine.open_session(SessionOptions(language=options.language))
+        stream = StreamOptions(options.language, POLICIES[service.settings.commit])
+        self._stream = self._engine.open_stream(stream, self._take_snapshot)
+        self._loop = asyncio.get_running_loop()
         self._decoder = AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=service.settings.pcm_format)
         self._updates = UpdateWriter(options.mode, words=options.words)
         self._latest = _NOTHING
         self._ended = False
         self._end_reason: ApplianceError | None = None
         self._sending = asyncio.Lock()
-        self._fed = asyncio.Event()
-        self._advanced = asyncio.Event()
         self._news = asyncio.Event()
         self._all_said = asyncio.Event()
         self._stop = asyncio.Event()
@@ -69,7 +70,7 @@ class Connection:
         await self._send(dump(config_event(self._service.settings, self._options)))
         writer = asyncio.create_task(self._write(), name="write")
         stopper = asyncio.create_task(self._cut_short(), name="stop")
-        tasks = {writer, stopper, asyncio.create_task(self._read()), asyncio.create_task(self._work())}
+        tasks = {writer, stopper, asyncio.create_task(self._read()), asyncio.create_task(self._follow())}
         try:
             running = tasks
             while writer in running and stopper in running:
@@ -80,6 +81,7 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._stream.close()
             await asyncio.get_running_loop().run_in_executor(self._service.audio_pool, self._decoder.close)
         if self._stop.is_set():
             if not self._all_said.is_set():
@@ -130,11 +132,10 @@ class Connection:
         while more:
             batch, more = await loop.run_in_executor(self._service.audio_pool, _take, pieces)
             for samples in batch:
-                self._session.feed(samples)
-            self._fed.set()
-            while self._session.backlog_s > self._service.settings.max_backlog_s:
-                self._advanced.clear()
-                await self._advanced.wait()
+                self._stream.feed(samples)
+            while self._stream.backlog_s > self._service.settings.max_backlog_s:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
 
     async def _end(self) -> None:
         """No more audio: hear what the decoder still holds, then let the session finish."""
@@ -142,8 +143,7 @@ class Connection:
             return
         self._ended = True
         await self._hear(self._decoder.finish())
-        self._session.finish()
-        self._fed.set()
+        self._stream.finish()
 
     async def _idle(self, timeout_s: float) -> None:
         if self._ended:
@@ -178,7 +178,7 @@ class Connection:
                     "config message without a language", 'send {"type": "config", "language": "en"}', code="bad_message"
                 )
             self._engine.check_language(language.lower())
-            self._session.set_language(language.lower())
+            self._stream.set_language(language.lower())
             return {"type": "config_changed", "language": language.lower()}
         raise ApplianceError(
             f"unknown message type: {kind[:40]!r}", "known: stop, config, ping", code="unknown_message"
@@ -186,20 +186,18 @@ class Connection:
 
     # Working and answering.
 
-    async def _work(self) -> None:
-        """Let the session hear and decide, in the engine's threads, until all is said."""
-        loop = asyncio.get_running_loop()
-        while not self._session.done:
-            if not self._session.pending:
-                self._fed.clear()
-                if not self._session.pending and not self._session.done:
-                    await self._fed.wait()
-                continue
-            snapshot = await loop.run_in_executor(self._engine.executor, self._session.advance)
-            self._advanced.set()
-            if snapshot is not None:
-                self._latest = snapshot
-                self._news.set()
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        """Called by the engine's threads."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server was stopped meanwhile
+            self._loop.call_soon_threadsafe(self._show, snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._latest = snapshot
+        self._news.set()
+
+    async def _follow(self) -> None:
+        """Wait until all is said (or the stream failed, which raises)."""
+        self._latest = await asyncio.wrap_future(self._stream.finished)
         self._all_said.set()
         self._news.set()
 
@@ -209,7 +207,7 @@ class Connection:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), LAG_INTERVAL_S)
-            lag_s = round(self._session.backlog_s, 1)
+            lag_s = round(self._stream.backlog_s, 1)
             if not self._news.is_set() and lag_s == sent_lag_s:
                 continue
             self._news.clear()
@@ -225,12 +223,11 @@ class Connection:
         """On a server stop, end the stream as if the client had, and give it a bounded time."""
         await self._stop.wait()
         self._ended = True
-        self._session.finish()
-        self._fed.set()
+        self._stream.finish()
         await asyncio.sleep(STOP_GRACE_S)
 
     async def _send_update(self) -> None:
-        await self._send(self._updates.message(self._latest, self._session.backlog_s))
+        await self._send(self._updates.message(self._latest, self._stream.backlog_s))
 
     async def _send(self, text: str) -> None:
         async with self._sending:

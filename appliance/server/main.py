@@ -17,6 +17,7 @@ from appliance.server.tls import prepare
 log = logging.getLogger(__name__)
 
 _WAITING = 128
+_MOST_SESSIONS = 1000
 _HTTP_CONNECTIONS = 64
 """Connections beside those of clients that stream."""
 
@@ -65,7 +66,7 @@ def run_server(settings: Settings) -> None:
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,
         ws_ping_timeout=None,
-        limit_concurrency=settings.max_sessions + _HTTP_CONNECTIONS,
+        limit_concurrency=(settings.max_sessions or _MOST_SESSIONS) + _HTTP_CONNECTIONS,
         timeout_graceful_shutdown=2,
         ssl_certfile=files.certificate if files else None,
         ssl_keyfile=files.key if files else None,

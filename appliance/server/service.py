@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 Status = Literal["loading", "ready", "failed", "stopping"]
 
+_AUDIO_THREADS = 8
+"""Decode what clients send: a turn each, never waiting for anything."""
+
 STOP_GRACE_S = 5.0
 """How long clients' last words are worked on after a stop signal; container engines kill after 10 s."""
 
@@ -46,7 +49,7 @@ class Service:
         self.settings = settings
         self.status: Status = "loading"
         self.failure: BaseException | None = None
-        self.audio_pool = ThreadPoolExecutor(max_workers=settings.max_sessions + 2, thread_name_prefix="audio")
+        self.audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
         self._pair = pair
         self._vad_file = vad_file
         self._engine: Engine | None = None
@@ -119,6 +122,11 @@ class Service:
             raise ApplianceError("the model is still loading", "connect again in a moment", code="not_ready")
         return self._engine
 
+    @property
+    def places(self) -> int:
+        """How many clients are served at once: as set, or as measured when the engine warmed up."""
+        return self.settings.max_sessions or (self._engine.capacity if self._engine else 0)
+
     @contextlib.contextmanager
     def seat(self, connection: Stoppable) -> Iterator[None]:
         """Count a connection while it uses the engine.
@@ -126,9 +134,10 @@ class Service:
         Raises:
             ApplianceError: code ``over_capacity``.
         """
-        if len(self._connections) >= self.settings.max_sessions:
+        places = self.places
+        if len(self._connections) >= places:
             raise ApplianceError(
-                f"all {self.settings.max_sessions} places are taken",
+                f"all {places} places are taken",
                 "connect again when another client has finished, or raise --max-sessions (WLK_MAX_SESSIONS)",
                 code="over_capacity",
             )
@@ -165,7 +174,7 @@ class Service:
             "protocol": PROTOCOL_VERSION,
             "uptime_s": round(time.monotonic() - self._started, 1),
             "sessions": len(self._connections),
-            "max_sessions": self.settings.max_sessions,
+            "max_sessions": self.places,
         }
         if self._engine:
             report["languages"] = list(self._engine.languages)

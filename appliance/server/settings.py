@@ -35,6 +35,7 @@ OTHER_NAMES = frozenset({"WLK_ENV_FILE", "WLK_STORE", "WLK_VERSION"})
 
 Names = Annotated[tuple[str, ...], NoDecode]
 LogLevel = Literal["debug", "info", "warning", "error"]
+CommitMode = Literal["fast", "balanced", "accurate"]
 ComputeType = Literal["auto", "int8", "int8_float16", "int8_float32", "float16", "bfloat16", "float32"]
 
 
@@ -58,7 +59,12 @@ class Settings(BaseSettings):
     )
     workers: int = Field(0, ge=0, le=64, description="inference passes at once, for all clients together; 0 chooses")
     language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
-    max_sessions: int = Field(8, ge=1, le=1000, description="clients at once; one more is told to come back")
+    max_sessions: int = Field(
+        0, ge=0, le=1000, description="clients at once, one more is told to come back; 0: as many as measured at start"
+    )
+    commit: CommitMode = Field(
+        "balanced", description="when words are committed: early (fast), when they are sure, or at a pause (accurate)"
+    )
     max_backlog_s: float = Field(
         30.0, ge=1, le=600, description="seconds of audio a client may be ahead before it is read more slowly"
     )

@@ -14,36 +14,39 @@ MEDIAN_FRAMES = 7
 
 
 class AttendedFrames:
-    """Collects attention rows of one decoding pass and tells the most attended frame of the newest token."""
+    """Collects the attention rows of one decoding pass and tells the most attended frame of the newest ones."""
 
-    def __init__(self, heads: int, max_tokens: int, content_frames: int, device: torch.device) -> None:
+    def __init__(self, content_frames: int) -> None:
         """Frames from ``content_frames`` on are padding and never count."""
         self._content = content_frames
-        self._rows = torch.empty(heads, max_tokens, content_frames, device=device)
-        self._count = 0
+        self._rows: Tensor | None = None
 
     @torch.inference_mode()
-    def push(self, weights: Tensor) -> int:
+    def push(self, weights: Tensor, newest: int = 1) -> list[int]:
         """Add rows of softmaxed weights ``[heads, n, frames]``.
 
         Returns:
-            The frame (20 ms each, from the window's start) that the last row attends most.
+            For each of the ``newest`` last rows the frame (20 ms each, from the window's start) it attends most.
         """
-        last = self._count + weights.shape[1]
-        self._rows[:, self._count : last] = weights[:, :, : self._content]
-        self._count = last
-        rows = self._rows[:, :last]
-        newest = rows[:, -1]
-        if last > 1:
-            deviation, mean = torch.std_mean(rows, dim=1, correction=0)
-            newest = (newest - mean) / (deviation + 1e-9)
-        return int(_median_filter(newest).mean(0).argmax())
+        added = weights[:, :, : self._content]
+        self._rows = rows = added if self._rows is None else torch.cat([self._rows, added], 1)
+        wanted = rows[:, -newest:]
+        if rows.shape[1] > 1:
+            deviation, mean = torch.std_mean(rows, dim=1, correction=0, keepdim=True)
+            wanted = (wanted - mean) / (deviation + 1e-9)
+        frames: list[int] = _median_filter(wanted).mean(0).argmax(-1).tolist()
+        return frames
+
+    def drop(self, count: int) -> None:
+        """Forget the ``count`` last rows: their tokens were not taken."""
+        if count and self._rows is not None:
+            self._rows = self._rows[:, :-count]
 
 
 def _median_filter(rows: Tensor) -> Tensor:
-    """Running median over the last dimension of ``[heads, frames]``, edges reflected."""
+    """Running median over the last dimension of ``[heads, n, frames]``, edges reflected."""
     reach = MEDIAN_FRAMES // 2
     if rows.shape[-1] <= reach:
         return rows
-    padded = F.pad(rows[None], (reach, reach), mode="reflect")[0]
+    padded = F.pad(rows, (reach, reach), mode="reflect")
     return padded.unfold(-1, MEDIAN_FRAMES, 1).median(-1).values

@@ -1,21 +1,26 @@
-"""When a word is sure: the agreement of successive passes.
+"""When a word is sure: how long successive passes have said it, how likely it is, how much was heard after it.
 
-Method: LocalAgreement-2 (Liu et al., "Low-Latency Sequence-to-Sequence Speech Recognition and Translation
-by Partial Hypothesis Selection", Interspeech 2020) on words, with the committed ones forced as a prefix.
+Method: LocalAgreement (Liu et al., "Low-Latency Sequence-to-Sequence Speech Recognition and Translation by
+Partial Hypothesis Selection", Interspeech 2020) on words, with the committed ones forced as a prefix, and with
+AlignAtt's measure of how far from the end of the audio a word was spoken.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from appliance.speech.recognizer import Token
+from appliance.speech.hypothesis import FRAMES_PER_S, Token
 
 
 @dataclass(frozen=True, slots=True)
 class TimedWord:
-    """A word of a hypothesis with its tokens; the text keeps its leading space."""
+    """A word of a hypothesis with its tokens; the text keeps its leading space.
+
+    ``passes``: how many passes in a row said it at this place.
+    """
 
     text: str
     tokens: tuple[Token, ...]
+    passes: int = 1
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -26,15 +31,54 @@ class TimedWord:
         """Of the least likely token."""
         return min(token.probability for token in self.tokens)
 
+    @property
+    def first_frame(self) -> int:
+        return self.tokens[0].frame
 
-def agreed(previous: Sequence[TimedWord], current: Sequence[TimedWord]) -> int:
-    """How many words at the front of ``current`` are sure.
+    @property
+    def last_frame(self) -> int:
+        return self.tokens[-1].frame
 
-    Those that the pass before said too; never the last word of either pass, since a word that the
-    audio cuts short can read as another word in full.
+    def moved(self, frames: int) -> "TimedWord":
+        """The same word, in a window that begins ``frames`` earlier."""
+        tokens = tuple(replace(token, frame=max(0, token.frame + frames)) for token in self.tokens)
+        return replace(self, tokens=tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way for a word to be sure: all three must hold.
+
+    ``passes`` said it in a row, its ``probability`` is at least this, ``behind_s`` seconds of audio follow it.
     """
-    limit = min(len(previous), len(current)) - 1
+
+    passes: int
+    probability: float
+    behind_s: float
+
+
+def counted(previous: Sequence[TimedWord], current: Sequence[TimedWord]) -> list[TimedWord]:
+    """The words of this pass, with how often each has been said in a row."""
+    words = []
+    same = True
+    for index, word in enumerate(current):
+        same = same and index < len(previous) and previous[index].ids == word.ids
+        words.append(replace(word, passes=previous[index].passes + 1) if same else word)
+    return words
+
+
+def sure(words: Sequence[TimedWord], heard_frames: int, rules: Sequence[Rule]) -> int:
+    """How many words at the front satisfy one of the rules; never the last one, which the audio may cut short.
+
+    ``heard_frames``: the audio the words were recognised from, 20 ms each.
+    """
     count = 0
-    while count < limit and previous[count].ids == current[count].ids:
+    for word in words[:-1]:
+        behind_s = (heard_frames - word.last_frame) / FRAMES_PER_S
+        if not any(
+            word.passes >= rule.passes and word.probability >= rule.probability and behind_s >= rule.behind_s
+            for rule in rules
+        ):
+            break
         count += 1
     return count

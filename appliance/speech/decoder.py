@@ -1,146 +1,248 @@
 """The Whisper text decoder in PyTorch, with the cross-attention of the alignment heads kept.
 
 Architecture: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022).
-CTranslate2 decodes faster but hides its attention; the streaming policy needs it at every token.
+CTranslate2 hides its attention; the streaming policy needs it at every token.
+
+Rows of several passes are decoded together: the weights are read once for all of them, which on a CPU is
+most of a step. Each row keeps its own cache and its own attention, so rows may differ in length, come and go.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from appliance.pair.dimensions import Dimensions
+from appliance.speech.linear import Linear, Precision, float_linear, int8_linear
 
 
 @dataclass(slots=True)
 class DecoderCache:
-    """What one decoding pass remembers between calls; belongs to one thread at a time.
+    """What one row remembers between steps; belongs to one thread at a time.
 
-    ``cross``: per layer the keys and values of the encoder states, each ``[heads, frames, 64]``.
-    ``own``: per layer the keys and values of the tokens so far, each ``[heads, tokens, 64]``.
+    ``cross``: per layer the keys and values of the encoder states, each ``[heads, frames, width]``.
+    ``own``: per layer the keys and values of the tokens so far, each ``[heads, tokens, width]``.
     """
 
     cross: list[tuple[Tensor, Tensor]]
-    own: list[tuple[Tensor, Tensor] | None]
-    tokens: int = field(default=0)
+    own: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    tokens: int = 0
+
+    def truncate(self, tokens: int) -> None:
+        """Forget all but the first ``tokens`` tokens."""
+        if tokens < self.tokens:
+            self.own = [(keys[:, :tokens], values[:, :tokens]) for keys, values in self.own]
+            self.tokens = tokens
 
 
-class _Attention(nn.Module):
-    def __init__(self, state: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(state, state)
-        self.key = nn.Linear(state, state, bias=False)
-        self.value = nn.Linear(state, state)
-        self.out = nn.Linear(state, state)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one pass adds in a step.
 
-    def split(self, x: Tensor) -> Tensor:
-        """``[n, state]`` to ``[heads, n, head width]``."""
-        return x.view(x.shape[0], self.heads, -1).transpose(0, 1)
-
-    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.split(self.key(x)), self.split(self.value(x))
-
-    def merge(self, x: Tensor) -> Tensor:
-        merged: Tensor = self.out(x.transpose(0, 1).flatten(1))
-        return merged
-
-
-class _Block(nn.Module):
-    def __init__(self, state: int, heads: int) -> None:
-        super().__init__()
-        self.attn = _Attention(state, heads)
-        self.attn_ln = nn.LayerNorm(state)
-        self.cross_attn = _Attention(state, heads)
-        self.cross_attn_ln = nn.LayerNorm(state)
-        self.mlp = nn.Sequential(nn.Linear(state, 4 * state), nn.GELU(), nn.Linear(4 * state, state))
-        self.mlp_ln = nn.LayerNorm(state)
-
-    def attend_own(self, x: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        normed = self.attn_ln(x)
-        keys, values = self.attn.keys_values(normed)
-        offset = 0
-        if past is not None:
-            offset = past[0].shape[1]
-            keys, values = torch.cat([past[0], keys], 1), torch.cat([past[1], values], 1)
-        count = x.shape[0]
-        mask = None
-        if count > 1:
-            mask = torch.ones(count, offset + count, dtype=torch.bool, device=x.device).tril(offset)
-        mixed = F.scaled_dot_product_attention(self.attn.split(self.attn.query(normed)), keys, values, attn_mask=mask)
-        return x + self.attn.merge(mixed), (keys, values)
-
-    def attend_cross(
-        self, x: Tensor, keys: Tensor, values: Tensor, wanted_heads: Sequence[int]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Mix in the encoder states; with ``wanted_heads`` also their weights ``[wanted, n, frames]`` in float32."""
-        query = self.cross_attn.split(self.cross_attn.query(self.cross_attn_ln(x)))
-        if not wanted_heads:
-            return x + self.cross_attn.merge(F.scaled_dot_product_attention(query, keys, values)), None
-        scores = query @ keys.transpose(1, 2) * query.shape[-1] ** -0.5
-        weights = scores.float().softmax(-1)
-        mixed = weights.to(values.dtype) @ values
-        return x + self.cross_attn.merge(mixed), weights[list(wanted_heads)]
-
-
-class TextDecoder(nn.Module):
-    """The decoder half of a pair; read-only after loading, so any number of threads may share it.
-
-    ``load_state_dict`` takes the keys of ``decoder.safetensors`` (the reference checkpoint's, without
-    the ``decoder.`` prefix).
+    ``tokens``: those after the cached ones. ``project``: which of them (by position in ``tokens``) to project
+    onto the vocabulary, the costliest product.
     """
 
-    def __init__(self, dimensions: Dimensions, alignment_heads: Sequence[tuple[int, int]]) -> None:
-        super().__init__()
-        self.dimensions = dimensions
-        state, heads = dimensions.n_text_state, dimensions.n_text_head
-        self.token_embedding = nn.Embedding(dimensions.n_vocab, state)
-        self.positional_embedding = nn.Parameter(torch.empty(dimensions.n_text_ctx, state))
-        self.blocks = nn.ModuleList(_Block(state, heads) for _ in range(dimensions.n_text_layer))
-        self.ln = nn.LayerNorm(state)
-        self.wanted_heads: list[list[int]] = [[] for _ in range(dimensions.n_text_layer)]
-        for layer, head in sorted(alignment_heads):
-            self.wanted_heads[layer].append(head)
+    cache: DecoderCache
+    tokens: Sequence[int]
+    project: Sequence[int]
 
-    @torch.inference_mode()
-    def start(self, encoder_states: Tensor) -> DecoderCache:
-        """Begin a pass over ``encoder_states`` ``[frames, state]`` (50 frames a second), any float dtype."""
-        states = encoder_states.to(self.positional_embedding)
-        cross = []
-        for block in self.blocks:
-            assert isinstance(block, _Block)
-            cross.append(block.cross_attn.keys_values(states))
-        return DecoderCache(cross=cross, own=[None] * len(cross))
 
-    @torch.inference_mode()
-    def forward(self, tokens: Tensor, cache: DecoderCache, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Decode ``tokens`` after those already in ``cache``.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a row gets back.
+
+    ``logits``: float32 ``[projected, vocabulary]``. ``attention``: the alignment heads' cross-attention
+    weights, float32 ``[heads, tokens, frames]``, in (layer, head) order.
+    """
+
+    logits: Tensor
+    attention: Tensor
+
+
+class TextDecoder:
+    """The decoder half of a pair; read-only after loading, so any number of threads may share it."""
+
+    def __init__(
+        self,
+        dimensions: Dimensions,
+        alignment_heads: Sequence[tuple[int, int]],
+        weights: Mapping[str, Tensor],
+        *,
+        device: str = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
+        """Take over the weights of a pair.
 
         Args:
-            tokens: int64 ``[n]``.
-            rows: which of the ``n`` positions to project onto the vocabulary (the costliest part).
+            weights: by the reference checkpoint's names without ``decoder.``, any float type, on the CPU.
+            precision: of the products; int8 is for the CPU.
+        """
+        self.dimensions = dimensions
+        self.device = torch.device(device)
+        self._dtype = torch.float16 if precision == "float16" else torch.float32
+        self._heads = dimensions.n_text_head
+        scale = (dimensions.n_text_state // dimensions.n_text_head) ** -0.5
+        make = _Maker(weights, self.device, self._dtype, is_int8=precision == "int8", scale=scale)
+        wanted: list[list[int]] = [[] for _ in range(dimensions.n_text_layer)]
+        for layer, head in sorted(alignment_heads):
+            wanted[layer].append(head)
+        self.alignment_heads = len(alignment_heads)
+        self._layers = [_Layer(make, f"blocks.{index}.", wanted[index]) for index in range(dimensions.n_text_layer)]
+        self._cross = make.cross(dimensions.n_text_layer)
+        self._norm = make.norm("ln")
+        self._embedding = make.tensor("token_embedding.weight", torch.float16)
+        self._positions = make.tensor("positional_embedding")
+        self._vocabulary = make.linear("token_embedding")
 
-        Returns:
-            Logits float32 ``[rows, vocabulary]``, and the alignment heads' cross-attention weights
-            float32 ``[heads, n, frames]``, in (layer, head) order.
+    @torch.inference_mode()
+    def start(self, states: Sequence[Tensor]) -> list[DecoderCache]:
+        """Begin rows over encoder states, each ``[frames, state]`` (50 frames a second), any float type."""
+        joined = torch.cat([rows.to(self.device, self._dtype) for rows in states])
+        caches = [DecoderCache(cross=[]) for _ in states]
+        lengths = [rows.shape[0] for rows in states]
+        for project in self._cross:
+            mixed = project(joined).view(joined.shape[0], 2, self._heads, -1).permute(1, 2, 0, 3)
+            for cache, part in zip(caches, mixed.split_with_sizes(lengths, 2), strict=True):
+                keys, values = part.contiguous()
+                cache.cross.append((keys, values))
+        return caches
+
+    @torch.inference_mode()
+    def step(self, rows: Sequence[Row]) -> list[Step]:
+        """Decode tokens of several rows at once, each after those already in its cache.
 
         Raises:
-            ValueError: more tokens than the model's text context holds.
+            ValueError: a row has more tokens than the model's text context holds.
         """
-        first, last = cache.tokens, cache.tokens + tokens.shape[0]
+        counts = [len(row.tokens) for row in rows]
+        ids = torch.tensor([token for row in rows for token in row.tokens], device=self.device)
+        x = self._embedding[ids].to(self._dtype) + torch.cat([self._positions_of(row) for row in rows])
+        attention: list[list[Tensor]] = [[] for _ in rows]
+        for index, layer in enumerate(self._layers):
+            x = layer.attend_own(x, rows, counts, index)
+            x = layer.attend_cross(x, rows, counts, index, attention)
+            x = x + layer.feed_forward(x)
+        for row, count in zip(rows, counts, strict=True):
+            row.cache.tokens += count
+        starts = [sum(counts[:index]) for index in range(len(rows))]
+        projected = [start + position for row, start in zip(rows, starts, strict=True) for position in row.project]
+        logits = self._vocabulary(self._norm(x[projected])).float()
+        parts = logits.split_with_sizes([len(row.project) for row in rows])
+        return [Step(part, torch.cat(heads)) for part, heads in zip(parts, attention, strict=True)]
+
+    def _positions_of(self, row: Row) -> Tensor:
+        first, last = row.cache.tokens, row.cache.tokens + len(row.tokens)
         if last > self.dimensions.n_text_ctx:
             raise ValueError(f"{last} tokens do not fit the text context of {self.dimensions.n_text_ctx}")
-        x = self.token_embedding(tokens) + self.positional_embedding[first:last]
-        attention = []
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, _Block)
-            x, cache.own[index] = block.attend_own(x, cache.own[index])
-            x, weights = block.attend_cross(x, *cache.cross[index], self.wanted_heads[index])
-            if weights is not None:
-                attention.append(weights)
-            x = x + block.mlp(block.mlp_ln(x))
-        cache.tokens = last
-        logits = F.linear(self.ln(x[rows]), self.token_embedding.weight).float()
-        return logits, torch.cat(attention)
+        return self._positions[first:last]
+
+
+class _Maker:
+    """Weights by name, in the form the decoder computes with."""
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, *, is_int8: bool, scale: float
+    ) -> None:
+        self._weights = weights
+        self._device = device
+        self._dtype = dtype
+        self._is_int8 = is_int8
+        self._scale = scale
+
+    def tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
+        return self._weights[name].to(self._device, dtype or self._dtype)
+
+    def linear(self, *names: str, scaled: bool = False) -> Linear:
+        """One product for several that share their input; a bias that the model lacks is zero.
+
+        ``scaled``: the first of them makes queries, which attention divides by the root of the head's width.
+        """
+        weights = [self._weights[f"{name}.weight"].float() for name in names]
+        biases = [self._weights.get(f"{name}.bias") for name in names]
+        parts = [
+            torch.zeros(weight.shape[0]) if bias is None else bias.float()
+            for weight, bias in zip(weights, biases, strict=True)
+        ]
+        if scaled:
+            weights[0], parts[0] = weights[0] * self._scale, parts[0] * self._scale
+        return self._finish(torch.cat(weights), None if biases == [None] else torch.cat(parts))
+
+    def cross(self, layers: int) -> list[Linear]:
+        """Per layer, encoder states to keys and values."""
+        made = []
+        for index in range(layers):
+            name = f"blocks.{index}.cross_attn."
+            weight = torch.cat([self._weights[name + part + ".weight"].float() for part in ("key", "value")])
+            bias = self._weights[name + "value.bias"].float()
+            made.append(self._finish(weight, torch.cat([torch.zeros_like(bias), bias]), many_rows=True))
+        return made
+
+    def norm(self, name: str) -> Linear:
+        weight, bias = self.tensor(name + ".weight"), self.tensor(name + ".bias")
+        return lambda x: F.layer_norm(x, weight.shape, weight, bias)
+
+    def _finish(self, weight: Tensor, bias: Tensor | None, *, many_rows: bool = False) -> Linear:
+        if self._is_int8:
+            return int8_linear(weight, bias, many_rows=many_rows)
+        return float_linear(
+            weight.to(self._device, self._dtype), None if bias is None else bias.to(self._device, self._dtype)
+        )
+
+
+class _Layer:
+    """One layer over the joined tokens of all rows ``[tokens, state]``; attention is done row by row."""
+
+    def __init__(self, make: _Maker, name: str, wanted_heads: Sequence[int]) -> None:
+        self._wanted = list(wanted_heads)
+        self._own_norm = make.norm(name + "attn_ln")
+        self._own_in = make.linear(*(f"{name}attn.{part}" for part in ("query", "key", "value")), scaled=True)
+        self._own_out = make.linear(name + "attn.out")
+        self._cross_norm = make.norm(name + "cross_attn_ln")
+        self._cross_in = make.linear(name + "cross_attn.query", scaled=True)
+        self._cross_out = make.linear(name + "cross_attn.out")
+        self._mlp_norm = make.norm(name + "mlp_ln")
+        self._mlp_in = make.linear(name + "mlp.0")
+        self._mlp_out = make.linear(name + "mlp.2")
+
+    def attend_own(self, x: Tensor, rows: Sequence[Row], counts: list[int], index: int) -> Tensor:
+        joined = self._own_in(self._own_norm(x))
+        mixed = []
+        for row, part in zip(rows, joined.split_with_sizes(counts), strict=True):
+            count = part.shape[0]
+            heads = row.cache.cross[index][0].shape[0]
+            query, keys, values = part.view(count, 3, heads, -1).permute(1, 2, 0, 3)
+            if row.cache.tokens:
+                past_keys, past_values = row.cache.own[index]
+                keys, values = torch.cat([past_keys, keys], 1), torch.cat([past_values, values], 1)
+            scores = query @ keys.transpose(1, 2)
+            if count > 1:
+                later = torch.ones(count, keys.shape[1], dtype=torch.bool, device=x.device).triu(row.cache.tokens + 1)
+                scores.masked_fill_(later, -torch.inf)
+            mixed.append((scores.softmax(-1) @ values).transpose(0, 1).flatten(1))
+            row.cache.own[index : index + 1] = [(keys, values)]
+        return x + self._own_out(_joined(mixed))
+
+    def attend_cross(
+        self, x: Tensor, rows: Sequence[Row], counts: list[int], index: int, attention: list[list[Tensor]]
+    ) -> Tensor:
+        """Mix in the encoder states; adds the wanted heads' weights ``[wanted, tokens, frames]`` to ``attention``."""
+        joined = self._cross_in(self._cross_norm(x))
+        mixed = []
+        for row, part, kept in zip(rows, joined.split_with_sizes(counts), attention, strict=True):
+            keys, values = row.cache.cross[index]
+            query = part.view(part.shape[0], keys.shape[0], -1).transpose(0, 1)
+            weights = (query @ keys.transpose(1, 2)).softmax(-1, dtype=torch.float32)
+            if self._wanted:
+                kept.append(weights[self._wanted])
+            mixed.append((weights.to(values.dtype) @ values).transpose(0, 1).flatten(1))
+        return x + self._cross_out(_joined(mixed))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self._mlp_out(F.gelu(self._mlp_in(self._mlp_norm(x))))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,9 +1,8 @@
-"""The models, loaded once and shared by all sessions, and the threads that run them."""
+"""The models, loaded once and shared by all streams, and the threads that run them."""
 
 import logging
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,24 +12,33 @@ import torch
 from appliance.errors import ApplianceError
 from appliance.pair.decoder_weights import load_decoder_weights
 from appliance.pair.locate import Pair
+from appliance.speech import capacity
 from appliance.speech.decoder import TextDecoder
 from appliance.speech.encoder import Encoder
-from appliance.speech.recognizer import Recognizer, Request
-from appliance.speech.session import Session, SessionOptions
+from appliance.speech.hypothesis import Hypothesis, Request
+from appliance.speech.linear import Precision, int8_available
+from appliance.speech.policy import BALANCED
+from appliance.speech.recognizer import Recognizer
+from appliance.speech.scheduler import OnSnapshot, Scheduler, Stream
+from appliance.speech.session import Session, StreamOptions
 from appliance.speech.text import TextCodec
 from appliance.speech.types import SAMPLE_RATE_HZ
 from appliance.speech.vad import WINDOW_SAMPLES, VadModel, VadStream
 
 log = logging.getLogger(__name__)
 
-_MAX_WORKERS = 2
+_BATCH = {"cpu": 4, "cuda": 16}
+"""Passes decoded together: on a CPU each waits for the encoding of the others."""
+
+_TYPICAL_WINDOW_S = 5
+_TYPICAL_DRAFT = 15
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """What to load, and on what to run it.
 
-    ``workers``: passes that may run at once, each on its share of the cores; 0 chooses.
+    ``compute_type``: the encoder's. ``workers``: turns that may run at once, each on its own core; 0 chooses.
     """
 
     pair: Pair
@@ -41,13 +49,16 @@ class EngineConfig:
 
 
 class Engine:
-    """Shared by all sessions of a process. Make it with `Engine.load`."""
+    """Shared by all streams of a process. Make it with `Engine.load`."""
 
-    def __init__(self, recognizer: Recognizer, vad: VadModel, workers: int) -> None:
+    def __init__(self, recognizer: Recognizer, vad: VadModel, *, workers: int, batch: int) -> None:
         self._recognizer = recognizer
         self._vad = vad
-        self.executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="inference")
-        """Where `Session.advance` runs. Each session has at most one call in it, so sessions bound its queue."""
+        self._workers = workers
+        self._batch = batch
+        self._scheduler = Scheduler(recognizer, workers=workers, batch=batch)
+        self.capacity = 1
+        """How many streams at once this machine carries; measured by `warm_up`."""
 
     @classmethod
     def load(cls, config: EngineConfig) -> "Engine":
@@ -57,10 +68,6 @@ class Engine:
             ApplianceError: something can't be loaded, or the warm-up gave no sane result.
         """
         started = time.monotonic()
-        cores = len(os.sched_getaffinity(0))
-        workers = config.workers or max(1, min(_MAX_WORKERS, cores))
-        threads = max(1, cores // workers)
-        torch.set_num_threads(threads)
         device = torch.device(config.device)
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ApplianceError(
@@ -68,35 +75,49 @@ class Engine:
                 "choose --device cpu (WLK_DEVICE), or run an image with CUDA and give it the GPU",
                 code="no_gpu",
             )
-        decoder = TextDecoder(config.pair.dimensions, config.pair.alignment_heads)
-        decoder.load_state_dict(load_decoder_weights(config.pair))
-        decoder = decoder.to(device, torch.float32 if device.type == "cpu" else torch.float16).eval()
+        workers = config.workers or (len(os.sched_getaffinity(0)) if device.type == "cpu" else 1)
+        torch.set_num_threads(1)  # the workers are the parallelism: two passes on a core each beat one on both
+        decoder = TextDecoder(
+            config.pair.dimensions,
+            config.pair.alignment_heads,
+            load_decoder_weights(config.pair),
+            device=config.device,
+            precision=_precision(device),
+        )
         encoder = Encoder(
             config.pair.encoder_dir,
             config.pair.dimensions.n_mels,
             device=config.device,
             compute_type=config.compute_type,
             workers=workers,
-            threads=threads,
+            threads=1,
         )
         codec = TextCodec(config.pair.encoder_dir / "tokenizer.json", config.pair.dimensions)
-        engine = cls(Recognizer(encoder, decoder, codec), VadModel(config.vad_file), workers)
+        vad = VadModel(config.vad_file)
+        engine = cls(Recognizer(encoder, decoder, codec), vad, workers=workers, batch=_BATCH[device.type])
         engine.warm_up()
-        log.info("%s ready in %.1f s (%d workers)", config.pair.name, time.monotonic() - started, workers)
+        log.info(
+            "%s ready in %.1f s: %d workers, %d streams at once",
+            config.pair.name, time.monotonic() - started, workers, engine.capacity,
+        )  # fmt: skip
         return engine
 
     @property
     def languages(self) -> tuple[str, ...]:
         return self._recognizer.codec.languages
 
-    def open_session(self, options: SessionOptions) -> Session:
+    def open_stream(self, options: StreamOptions, on_snapshot: OnSnapshot) -> Stream:
         """Begin a stream.
+
+        Args:
+            on_snapshot: called in a thread of the engine's whenever text changed, and with the final state; must
+                return at once.
 
         Raises:
             ApplianceError: the model does not know the language.
         """
         self.check_language(options.language)
-        return Session(self._recognizer, self._vad, options)
+        return Stream(Session(self._recognizer.codec, self._vad, options), self._scheduler, on_snapshot)
 
     def check_language(self, language: str) -> None:
         """Raise an `ApplianceError` unless ``language`` is "auto" or a code the model knows."""
@@ -108,14 +129,13 @@ class Engine:
             )
 
     def warm_up(self) -> None:
-        """Run voice activity, encoder and decoder once on quiet noise.
+        """Run voice activity, encoder and decoder on quiet noise, and measure what the machine carries.
 
         Raises:
             ApplianceError: a result is not finite, so this build must not serve.
         """
-        noise = np.random.default_rng(0).normal(0, 1e-3, 2 * SAMPLE_RATE_HZ).astype(np.float32)
-        probability = VadStream(self._vad).probability(noise[:WINDOW_SAMPLES])
-        hypothesis = self._recognizer.recognize(Request(window=noise))
+        probability = VadStream(self._vad).probability(_noise(1)[:WINDOW_SAMPLES])
+        hypothesis = self._typical_turn()[0]
         figures = np.array([probability, hypothesis.no_speech_probability, hypothesis.mean_log_probability])
         if not np.isfinite(figures).all():
             raise ApplianceError(
@@ -123,7 +143,27 @@ class Engine:
                 "the model files or this build are damaged; bake the pair again, or try another --compute-type",
                 code="warm_up_failed",
             )
+        self.capacity = capacity.streams(capacity.measured(self._typical_turn) / self._batch, self._workers)
+
+    def _typical_turn(self) -> list[Hypothesis]:
+        """A full batch of passes over windows of the usual length, with most of their text known from before."""
+        codec = self._recognizer.codec
+        window = _noise(_TYPICAL_WINDOW_S)
+        padded = BALANCED.step_padding.length(len(window))
+        draft = tuple(range(_TYPICAL_DRAFT))
+        request = Request(window, padded, draft=draft, language=codec.languages[0])
+        return self._recognizer.recognize([request] * self._batch)
 
     def close(self) -> None:
         """Wait for the passes under way and let the threads end."""
-        self.executor.shutdown(wait=True, cancel_futures=True)
+        self._scheduler.close()
+
+
+def _precision(device: torch.device) -> Precision:
+    if device.type == "cuda":
+        return "float16"
+    return "int8" if int8_available() else "float32"
+
+
+def _noise(seconds: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    return np.random.default_rng(0).normal(0, 1e-3, seconds * SAMPLE_RATE_HZ).astype(np.float32)

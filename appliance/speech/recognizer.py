@@ -1,93 +1,36 @@
-"""One pass over one window of audio: encode, decode greedily from a forced prefix, stop where the audio ends.
+"""Passes over windows of audio: encode, decode greedily from a forced prefix, stop where the audio ends.
 
 Method: AlignAtt (see `appliance.speech.alignment`): a token is only taken while the audio it attends to is
 safely inside the window; attention that jumps back, or text that repeats, ends the pass.
+
+The text of the pass before is a *draft*: all of it is decoded in one step, and kept as far as greedy decoding
+would have chosen the same tokens (speculative decoding, Leviathan et al., arXiv 2211.17192, with the last
+hypothesis for the draft model). The result is that of decoding token by token; only tokens that changed cost a step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 
 import torch
+from torch import Tensor
 
 from appliance.speech.alignment import AttendedFrames
-from appliance.speech.decoder import DecoderCache, TextDecoder
-from appliance.speech.encoder import FRAME_SAMPLES, FRAMES_PER_S, FULL_WINDOW_SAMPLES, Encoder
+from appliance.speech.decoder import DecoderCache, Row, Step, TextDecoder
+from appliance.speech.encoder import Encoder
+from appliance.speech.hypothesis import CONTEXT_TOKENS, FRAME_SAMPLES, FRAMES_PER_S, End, Hypothesis, Request, Token
 from appliance.speech.text import TextCodec
-from appliance.speech.types import SAMPLE_RATE_HZ, Samples
-
-MIN_WINDOW_SAMPLES = 10 * SAMPLE_RATE_HZ
-"""Windows of words that may still change are padded to at least this: a quarter of the cost of the full 30 s."""
-
-PADDING_SAMPLES = 4 * SAMPLE_RATE_HZ
-"""Silence that follows the audio in such a window."""
 
 EDGE_FRAMES = FRAMES_PER_S // 4
 """While more audio is to come, tokens that attend to the last 0.25 s are not taken."""
 
 REWIND_FRAMES = 2 * FRAMES_PER_S
-"""A token that attends this far (2 s) before the one before it ends the pass."""
+"""A token that attends this far (2 s) before both tokens in front of it ends the pass. Before one only, it
+is as likely that one that strayed: speech says the same words again ("It was here that ... It was here that ...")."""
 
 TOKENS_PER_S = 14
 """More tokens than this per second of audio is no speech but a loop."""
 
-CONTEXT_TOKENS = 100
-"""How many tokens of earlier text are given as context."""
-
 _MAX_PHRASE = 12
 _REPEATS = 3
-
-
-class End(Enum):
-    """Why a pass stopped."""
-
-    TEXT = "end-of-text token"
-    AUDIO = "attention reached the end of the audio"
-    REWIND = "attention jumped back"
-    REPETITION = "text repeats itself"
-    LENGTH = "too many tokens"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A decoded token; ``frame`` is the most attended one, 20 ms each from the window's start."""
-
-    id: int
-    probability: float
-    frame: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """The tokens after the prefix, and what ended them."""
-
-    tokens: tuple[Token, ...]
-    end: End
-    language: str
-    no_speech_probability: float
-
-    @property
-    def mean_log_probability(self) -> float:
-        if not self.tokens:
-            return 0.0
-        values = torch.tensor([token.probability for token in self.tokens]).clamp_min(1e-9)
-        return float(values.log().mean())
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to recognise.
-
-    ``prefix``: committed tokens of this window, forced. ``context``: tokens spoken before the window.
-    ``language``: a code, or None to detect it among ``languages`` of the model. ``is_final``: no audio
-    follows, so the text runs to its end.
-    """
-
-    window: Samples
-    prefix: tuple[int, ...] = ()
-    context: tuple[int, ...] = ()
-    language: str | None = None
-    is_final: bool = False
 
 
 class Recognizer:
@@ -97,94 +40,155 @@ class Recognizer:
         self.encoder = encoder
         self.decoder = decoder
         self.codec = codec
-        self._device = decoder.positional_embedding.device
-        suppressed = torch.zeros(decoder.dimensions.n_vocab, dtype=torch.bool, device=self._device)
+        suppressed = torch.zeros(decoder.dimensions.n_vocab, dtype=torch.bool, device=decoder.device)
         suppressed[list(codec.suppressed)] = True
-        self._suppressed = suppressed
-        self._blank = torch.tensor(codec.blank, device=self._device)
+        self.suppressed = suppressed
+        self.blank = torch.tensor(codec.blank, device=decoder.device)
+        self.language_codes = list(codec.language_tokens)
+        self.language_tokens = torch.tensor(list(codec.language_tokens.values()), device=decoder.device)
 
-    def recognize(self, request: Request) -> Hypothesis:
-        """Decode a window once. A final one is padded to the full 30 s, since its text will not be looked at again."""
-        short = max(MIN_WINDOW_SAMPLES, len(request.window) + PADDING_SAMPLES)
-        padded_samples = FULL_WINDOW_SAMPLES if request.is_final else short
-        states = self.encoder.encode(request.window, padded_samples)
-        cache = self.decoder.start(states)
-        language = request.language or self._detect_language(cache)
-        content_frames = min(states.shape[0], -(-len(request.window) // FRAME_SAMPLES))
-        return _GreedyPass(self, cache, content_frames, request, language).run()
-
-    def _detect_language(self, cache: DecoderCache) -> str:
-        """The likeliest language token after start-of-transcript; leaves the cache as it was."""
-        if not self.codec.language_tokens:
-            return "en"
-        logits, _ = self.decoder(self.tensor([self.codec.sot]), cache)
-        cache.own = [None] * len(cache.own)
-        cache.tokens = 0
-        codes = list(self.codec.language_tokens)
-        best = int(logits[-1, self.tensor(list(self.codec.language_tokens.values()))].argmax())
-        return codes[best]
-
-    def tensor(self, ids: Sequence[int]) -> torch.Tensor:
-        return torch.tensor(ids, dtype=torch.long, device=self._device)
-
-    def mask(self, logits: torch.Tensor, *, is_first: bool) -> torch.Tensor:
-        """Logits ``[vocabulary]`` with what must not be said at minus infinity."""
-        masked = logits.masked_fill(self._suppressed, -torch.inf)
-        if is_first:
-            masked[self._blank] = -torch.inf
-        return masked
+    def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
+        """Decode each window once; their steps are done together."""
+        states = self.encoder.encode([(request.window, request.padded_samples) for request in requests])
+        caches = self.decoder.start(states)
+        passes = [_Pass(self, request, cache) for request, cache in zip(requests, caches, strict=True)]
+        running = passes
+        while running:
+            steps = self.decoder.step([one.row() for one in running])
+            running = [one for one, step in zip(running, steps, strict=True) if one.take(step)]
+        return [one.hypothesis() for one in passes]
 
 
-class _GreedyPass:
-    """The token loop of one pass."""
+class _Pass:
+    """The token loop of one window: `row` says what to decode next, `take` what came of it."""
 
-    def __init__(
-        self, recognizer: Recognizer, cache: DecoderCache, content_frames: int, request: Request, language: str
-    ) -> None:
+    def __init__(self, recognizer: Recognizer, request: Request, cache: DecoderCache) -> None:
         self._r = recognizer
-        self._cache = cache
         self._request = request
-        self._language = language
-        self._limit_frame = content_frames if request.is_final else content_frames - EDGE_FRAMES
-        budget = int(content_frames / FRAMES_PER_S * TOKENS_PER_S) + 8
-        dimensions = recognizer.decoder.dimensions
-        self._context = request.context[-CONTEXT_TOKENS:]
-        used = len(self._context) + len(request.prefix) + 8
-        self._max_tokens = max(0, min(budget, dimensions.n_text_ctx - used))
-        heads = sum(map(len, recognizer.decoder.wanted_heads))
-        self._frames = AttendedFrames(heads, dimensions.n_text_ctx, content_frames, cache.cross[0][0].device)
+        self._cache = cache
+        frames = min(cache.cross[0][0].shape[1], -(-len(request.window) // FRAME_SAMPLES))
+        self._limit_frame = frames if request.is_final else frames - EDGE_FRAMES
+        self._attended = AttendedFrames(frames)
+        codec = recognizer.codec
+        context = request.context[-CONTEXT_TOKENS:]
+        self._before = [codec.sot_prev, *context, codec.sot] if context else [codec.sot]
+        used = len(self._before) + len(request.prefix) + 8
+        budget = int(frames / FRAMES_PER_S * TOKENS_PER_S) + 8
+        self._max_tokens = max(0, min(budget, recognizer.decoder.dimensions.n_text_ctx - used))
+        self._draft = list(request.draft[: self._max_tokens])
+        self._language = request.language
+        self._language_probability = 1.0
+        self._no_speech = 0.0
+        self._asks_language = request.language is None
+        self._knows_start = False
+        self._tokens: list[Token] = []
+        self._next: list[int] = []
+        self._end = End.TEXT
 
-    def run(self) -> Hypothesis:
+    def row(self) -> Row:
+        if self._asks_language:
+            return Row(self._cache, self._before, [len(self._before) - 1])
+        if not self._tokens:
+            return self._first_row()
+        return Row(self._cache, self._next, [0])
+
+    def _first_row(self) -> Row:
+        assert self._language is not None
+        prompt = [*self._r.codec.after_sot(self._language), *self._request.prefix]
+        tokens = [*prompt, *self._draft]
+        project = list(range(len(prompt) - 1, len(tokens)))
+        if not self._knows_start:
+            shift = len(self._before)
+            tokens = [*self._before, *tokens]
+            project = [shift - 1, *(shift + position for position in project)]
+        return Row(self._cache, tokens, project)
+
+    def take(self, step: Step) -> bool:
+        """Take over what a step found.
+
+        Returns:
+            Whether the pass goes on.
+        """
+        logits = step.logits
+        if not self._knows_start:
+            self._read_start(logits[0])
+            logits = logits[1:]
+        if self._asks_language:
+            self._asks_language = False
+            self._attended.push(step.attention)
+            return True
+        return self._take_text(logits, step.attention)
+
+    def _read_start(self, logits: Tensor) -> None:
+        """No-speech probability and language, from the position of start-of-transcript."""
+        self._knows_start = True
         codec = self._r.codec
-        before = [codec.sot_prev, *self._context, codec.sot] if self._context else [codec.sot]
-        logits, _ = self._r.decoder(self._r.tensor(before), self._cache, slice(-1, None))
-        no_speech = float(logits[-1].softmax(-1)[codec.no_speech])
-        prompt = [*codec.after_sot(self._language), *self._request.prefix]
-        logits, weights = self._r.decoder(self._r.tensor(prompt), self._cache, slice(-1, None))
-        tokens: list[Token] = []
-        end = self._loop(logits, weights, tokens)
-        return Hypothesis(tuple(tokens), end, self._language, no_speech)
+        self._no_speech = float(logits.softmax(-1)[codec.no_speech])
+        if not self._asks_language:
+            return
+        if not self._r.language_codes:
+            self._language = "en"
+            return
+        among = logits[self._r.language_tokens].softmax(-1)
+        best = int(among.argmax())
+        self._language, self._language_probability = self._r.language_codes[best], float(among[best])
 
-    def _loop(self, logits: torch.Tensor, weights: torch.Tensor, tokens: list[Token]) -> End:
-        while True:
-            frame = self._frames.push(weights)
-            is_first = not tokens and not self._request.prefix
-            masked = self._r.mask(logits[-1], is_first=is_first)
-            best = int(masked.argmax())
-            if best == self._r.codec.eot:
-                return End.TEXT
-            if not self._request.is_final and frame >= self._limit_frame:
-                return End.AUDIO
-            if tokens and frame < tokens[-1].frame - REWIND_FRAMES:
-                return End.REWIND
-            tokens.append(Token(best, float(masked.softmax(-1)[best]), frame))
-            repeated = repeated_tail([token.id for token in tokens])
-            if repeated:
-                del tokens[-repeated:]
-                return End.REPETITION
-            if len(tokens) >= self._max_tokens:
-                return End.LENGTH
-            logits, weights = self._r.decoder(self._r.tensor([best]), self._cache)
+    def _take_text(self, logits: Tensor, attention: Tensor) -> bool:
+        """Choose a token for each projected position, as far as the draft said the same."""
+        count = logits.shape[0]
+        frames = self._attended.push(attention, count)
+        logits = logits.masked_fill(self._r.suppressed, -torch.inf)
+        if not self._tokens and not self._request.prefix:
+            logits[0, self._r.blank] = -torch.inf
+        best = logits.argmax(-1)
+        if not self._tokens and self._request.margin:
+            firm = min(self._request.firm, len(self._draft))
+            drafted = torch.tensor(self._draft[:firm], dtype=torch.long, device=best.device)
+            rows = logits[:firm]
+            close = rows.gather(-1, drafted[:, None])[:, 0] >= rows.amax(-1) - self._request.margin
+            best[:firm] = torch.where(close, drafted, best[:firm])
+        chosen = logits.gather(-1, best[:, None])[:, 0]
+        probabilities = (chosen - logits.logsumexp(-1)).exp().tolist()
+        draft = self._draft if not self._tokens else []
+        for index, token in enumerate(best.tolist()):
+            end = self._judge(token, frames[index])
+            if end is not None:
+                self._end = end
+                return False
+            self._tokens.append(Token(token, probabilities[index], frames[index]))
+            if self._is_loop():
+                self._end = End.REPETITION
+                return False
+            if len(self._tokens) >= self._max_tokens:
+                self._end = End.LENGTH
+                return False
+            if index == len(draft) or draft[index] != token:
+                unused = count - 1 - index
+                self._cache.truncate(self._cache.tokens - unused)
+                self._attended.drop(unused)
+                self._next = [token]
+                break
+        return True
+
+    def _judge(self, token: int, frame: int) -> End | None:
+        """Whether this token ends the pass instead of being taken."""
+        if token == self._r.codec.eot:
+            return End.TEXT
+        if not self._request.is_final and frame >= self._limit_frame:
+            return End.AUDIO
+        if len(self._tokens) > 1 and frame < min(last.frame for last in self._tokens[-2:]) - REWIND_FRAMES:
+            return End.REWIND
+        return None
+
+    def _is_loop(self) -> bool:
+        repeated = repeated_tail([token.id for token in self._tokens])
+        if repeated:
+            del self._tokens[-repeated:]
+        return bool(repeated)
+
+    def hypothesis(self) -> Hypothesis:
+        assert self._language is not None
+        return Hypothesis(tuple(self._tokens), self._end, self._language, self._language_probability, self._no_speech)
 
 
 def repeated_tail(ids: Sequence[int]) -> int:

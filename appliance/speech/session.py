@@ -1,48 +1,53 @@
-"""One stream: samples in, snapshots out. Knows neither sockets nor event loops.
+"""One stream: samples in, requests for passes out, hypotheses in, snapshots out. Knows neither sockets nor models.
 
-`feed` and `finish` may be called from any thread; `advance` from one thread at a time.
+`feed` and `finish` may be called from any thread; all else from one thread at a time.
 """
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
-from appliance.speech.commit import TimedWord, agreed
-from appliance.speech.encoder import FRAME_SAMPLES, FULL_WINDOW_SAMPLES
-from appliance.speech.recognizer import CONTEXT_TOKENS, End, Hypothesis, Recognizer, Request, Token
+from appliance.speech.commit import TimedWord, sure
+from appliance.speech.hypothesis import FULL_WINDOW_SAMPLES, End, Hypothesis, Request
+from appliance.speech.policy import BALANCED, Policy
+from appliance.speech.text import TextCodec
 from appliance.speech.transcript import Transcript
-from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot, Word
+from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 from appliance.speech.utterance import LEAD_SAMPLES, Boundary, UtteranceTracker
 from appliance.speech.vad import WINDOW_SAMPLES, VadModel, VadStream
-
-STEP_SAMPLES = SAMPLE_RATE_HZ
-"""New audio between two passes over an utterance: 1 s."""
-
-CUT_SAMPLES = 16 * SAMPLE_RATE_HZ
-"""A window longer than this is cut after its last committed word, which becomes context."""
-
-FORCED_CUT_SAMPLES = FULL_WINDOW_SAMPLES - 4 * SAMPLE_RATE_HZ
-"""A window longer than this (26 s) is finished as it is, for lack of anything committed."""
+from appliance.speech.window import Window
 
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_LOG_PROBABILITY = -1.0
 """Text less likely than this (mean natural log), where no-speech is likely, is not speech: the reference's rule."""
 
 
+class _Pass(Enum):
+    """Why a pass is made."""
+
+    STEP = "more was said"
+    SETTLE = "a short silence: perhaps all is said"
+    END = "a pause, or the end of the stream"
+    FULL = "the window can't grow further"
+
+
 @dataclass(frozen=True, slots=True)
-class SessionOptions:
+class StreamOptions:
     """``language``: a code of the model's, or "auto" to detect it for each utterance."""
 
     language: str = "auto"
+    policy: Policy = field(default_factory=lambda: BALANCED)
 
 
 class Session:
-    """The state of one stream. Make it with `Engine.open_session`."""
+    """The state of one stream. Make it with `Engine.open_stream`."""
 
-    def __init__(self, recognizer: Recognizer, vad: VadModel, options: SessionOptions) -> None:
-        self._recognizer = recognizer
+    def __init__(self, codec: TextCodec, vad: VadModel, options: StreamOptions) -> None:
+        self._codec = codec
+        self._policy = options.policy
         self._language = None if options.language == "auto" else options.language
         self._vad = VadStream(vad)
         self._tracker = UtteranceTracker()
@@ -55,7 +60,8 @@ class Session:
         self._audio: Samples = np.zeros(0, dtype=np.float32)
         self._audio_start = 0
         self._decided = 0
-        self._window: _Window | None = None
+        self._window: Window | None = None
+        self._asked: tuple[_Pass, int] | None = None
         self._last: Snapshot | None = None
 
     @property
@@ -70,7 +76,7 @@ class Session:
 
     @property
     def pending(self) -> bool:
-        """Whether `advance` has something to do now."""
+        """Whether `next_request` has something to do now."""
         return not self._done and (self._finished or self._received - self._tracker.position >= WINDOW_SAMPLES)
 
     def feed(self, samples: Samples) -> None:
@@ -82,7 +88,7 @@ class Session:
             self._received += len(samples)
 
     def finish(self) -> None:
-        """No more audio will come; `advance` until `done`."""
+        """No more audio will come; go on until `done`."""
         with self._lock:
             if not self._finished:
                 self._finished = True
@@ -92,29 +98,122 @@ class Session:
         """Change the language from the next utterance on; "auto" detects it."""
         self._language = None if language == "auto" else language
 
-    def advance(self) -> Snapshot | None:
-        """Hear what came in, with at most one pass of the model.
+    def next_request(self) -> Request | None:
+        """Hear what came in, up to where a pass is wanted.
 
         Returns:
-            The new state, or None when no text changed since the last call; the call that ends the stream
-            always returns it. Blocks for the time of a pass.
+            The pass, whose hypothesis `absorb` must be given before the next call; None when more audio must come
+            first, or all is said (`done`).
         """
+        assert self._asked is None
         finished = self._take_inbox()
-        boundary = self._hear()
-        if boundary is None and finished and self._tracker.position >= self._received:
-            boundary = self._tracker.stop()
+        while True:
+            at = self._tracker.position - self._audio_start
+            if at + WINDOW_SAMPLES > len(self._audio):
+                break
+            boundary = self._tracker.push(self._vad.probability(self._audio[at : at + WINDOW_SAMPLES]))
+            request = self._boundary(boundary)
+            if request:
+                return request
+        self._forget()
+        if not finished:
+            return self._due()
+        request = self._boundary(self._tracker.stop())
+        if request is None:
             self._done = True
-        if boundary is Boundary.BEGIN:
-            self._begin()
-        elif boundary is Boundary.END:
-            self._end()
-        elif self._window is not None:
-            self._step(self._window)
-        else:
-            self._decided = self._tracker.position
-        if self._done:
             self._decided = self._received
-        return self._changed()
+        return request
+
+    def _boundary(self, boundary: Boundary | None) -> Request | None:
+        """The pass that one more window of voice activity calls for, however much audio waits behind it."""
+        position = self._tracker.position
+        if boundary is Boundary.BEGIN:
+            self._window = Window(max(self._tracker.start, self._audio_start), language=self._language)
+        window = self._window
+        if window is None:
+            self._decided = position
+            return None
+        if boundary is Boundary.END:
+            if window.settled == self._tracker.last_speech or self._tracker.end - window.start < WINDOW_SAMPLES:
+                self._close(window)
+                return None
+            return self._ask(_Pass.END, window, self._tracker.end)
+        if position - window.start >= self._policy.longest_samples:
+            return self._ask(_Pass.FULL, window, position)
+        return None
+
+    def _due(self) -> Request | None:
+        """The pass that is due now that all audio is heard."""
+        window, position = self._window, self._tracker.position
+        if window is None or window.settled == self._tracker.last_speech:
+            return None
+        if self._tracker.silence >= self._policy.settle_samples:
+            return self._ask(_Pass.SETTLE, window, self._tracker.speech_end)
+        if position - window.heard >= self._policy.step_samples:
+            return self._ask(_Pass.STEP, window, position)
+        return None
+
+    def _ask(self, kind: _Pass, window: Window, end: int) -> Request:
+        self._asked = kind, end
+        audio = self._audio[window.start - self._audio_start : end - self._audio_start]
+        padding = self._policy.step_padding if kind is _Pass.STEP else self._policy.end_padding
+        return Request(
+            window=audio,
+            padded_samples=min(FULL_WINDOW_SAMPLES, padding.length(len(audio))),
+            prefix=window.prefix,
+            draft=window.draft,
+            firm=sum(len(word.tokens) for word in window.tentative[:-1]) if kind is _Pass.STEP else 0,
+            margin=self._policy.margin,
+            context=window.context,
+            language=window.language_to_ask(),
+            is_final=kind is not _Pass.STEP,
+        )
+
+    def absorb(self, hypothesis: Hypothesis) -> None:
+        """Take over what the pass of the last request found."""
+        assert self._asked is not None
+        assert self._window is not None
+        (kind, end), self._asked = self._asked, None
+        window = self._window
+        words = [] if self._is_noise(window, hypothesis) else self._words(hypothesis)
+        window.take(words, hypothesis.language, end)
+        window.settled = self._tracker.last_speech if kind is _Pass.SETTLE else None
+        self._decided = end
+        if kind is _Pass.END:
+            self._close(window)
+        elif kind is _Pass.FULL:
+            self._commit(window, window.count_behind(self._policy.full_behind_s))
+            self._window = window.cut(self._policy.longest_s / 2) or window.restarted()
+        elif kind is _Pass.SETTLE and self._policy.commits_when_settled:
+            self._commit(window, len(window.tentative))
+        else:
+            self._commit(window, sure(window.tentative, window.frames, self._policy.rules))
+            if end - window.start >= self._policy.cut_samples:
+                self._window = window.cut(self._policy.cut_s / 2) or window
+
+    def _close(self, window: Window) -> None:
+        """The utterance is over: what is still tentative is its text."""
+        self._commit(window, len(window.tentative))
+        self._window = None
+        self._transcript.close_line()
+        self._decided = self._tracker.position
+
+    def _commit(self, window: Window, count: int) -> None:
+        if count:
+            self._transcript.append(window.commit(count), window.language or "en")
+
+    def _words(self, hypothesis: Hypothesis) -> list[TimedWord]:
+        tokens = iter(hypothesis.tokens)
+        split = self._codec.words([token.id for token in hypothesis.tokens], hypothesis.language)
+        return [TimedWord(text, tuple(next(tokens) for _ in ids)) for text, ids in split]
+
+    @staticmethod
+    def _is_noise(window: Window, hypothesis: Hypothesis) -> bool:
+        return (
+            not window.committed
+            and hypothesis.no_speech_probability > NO_SPEECH_PROBABILITY
+            and (hypothesis.mean_log_probability < NO_SPEECH_LOG_PROBABILITY or hypothesis.end is End.REPETITION)
+        )
 
     def _take_inbox(self) -> bool:
         with self._lock:
@@ -124,152 +223,22 @@ class Session:
             self._audio = np.concatenate([self._audio, *parts])
         return finished
 
-    def _hear(self) -> Boundary | None:
-        """Judge windows up to the next boundary, the next step, or the end of what came in."""
-        boundary = None
-        while boundary is None:
-            at = self._tracker.position - self._audio_start
-            if at + WINDOW_SAMPLES > len(self._audio):
-                break
-            if self._window is not None and self._window.is_due(self._tracker.position):
-                break
-            boundary = self._tracker.push(self._vad.probability(self._audio[at : at + WINDOW_SAMPLES]))
-        self._forget()
-        return boundary
-
     def _forget(self) -> None:
-        """Drop audio that no pass will need again."""
+        """Drop audio that no pass will need again, a second and more at a time."""
         keep_from = self._tracker.position - LEAD_SAMPLES - 4 * WINDOW_SAMPLES
         if self._window is not None:
             keep_from = min(keep_from, self._window.start)
         drop = keep_from - self._audio_start
-        if drop > 0:
+        if drop >= SAMPLE_RATE_HZ:
             self._audio = self._audio[drop:]
             self._audio_start += drop
 
-    def _begin(self) -> None:
-        start = max(self._tracker.start, self._audio_start)
-        self._window = _Window(start, language=self._language, last_step=start)
-
-    def _slice(self, start: int, end: int) -> Samples:
-        return self._audio[start - self._audio_start : end - self._audio_start]
-
-    def _step(self, window: "_Window") -> None:
-        """A pass over an utterance that goes on."""
-        position = self._tracker.position
-        if not window.is_due(position):
-            return
-        window.last_step = position
-        if position - window.start > FORCED_CUT_SAMPLES:
-            self._finish_window(window, position)
-            self._window = window.after(position)
-            return
-        hypothesis = self._recognize(window, position, is_final=False)
-        words = self._words(hypothesis)
-        sure = 0 if self._is_noise(window, hypothesis) else agreed(window.tentative, words)
-        self._commit(window, words[:sure], hypothesis.language)
-        window.tentative = words[sure:]
-        self._decided = position
-        if position - window.start > CUT_SAMPLES:
-            self._cut(window)
-
-    def _end(self) -> None:
-        """The last pass over an utterance that a pause or the stream's end closed."""
-        window, self._window = self._window, None
-        # A window that a cut began just before the pause may hold less than one window of sound.
-        if window is not None and self._tracker.end - window.start >= WINDOW_SAMPLES:
-            self._finish_window(window, self._tracker.end)
-        self._transcript.close_line()
-        self._decided = self._tracker.position
-
-    def _finish_window(self, window: "_Window", end: int) -> None:
-        hypothesis = self._recognize(window, end, is_final=True)
-        words = self._words(hypothesis)
-        if not self._is_noise(window, hypothesis):
-            self._commit(window, words, hypothesis.language)
-        window.tentative = []
-
-    def _recognize(self, window: "_Window", end: int, *, is_final: bool) -> Hypothesis:
-        request = Request(
-            window=self._slice(window.start, end),
-            prefix=tuple(window.committed),
-            context=tuple(window.context),
-            language=window.language,
-            is_final=is_final,
-        )
-        return self._recognizer.recognize(request)
-
-    def _words(self, hypothesis: Hypothesis) -> list[TimedWord]:
-        tokens = iter(hypothesis.tokens)
-        split = self._recognizer.codec.words([token.id for token in hypothesis.tokens], hypothesis.language)
-        return [TimedWord(text, tuple(next(tokens) for _ in ids)) for text, ids in split]
-
-    @staticmethod
-    def _is_noise(window: "_Window", hypothesis: Hypothesis) -> bool:
-        return (
-            not window.committed
-            and hypothesis.no_speech_probability > NO_SPEECH_PROBABILITY
-            and (hypothesis.mean_log_probability < NO_SPEECH_LOG_PROBABILITY or hypothesis.end is End.REPETITION)
-        )
-
-    def _commit(self, window: "_Window", words: list[TimedWord], language: str) -> None:
-        if not words:
-            return
-        window.language = language
-        window.committed.extend(token.id for word in words for token in word.tokens)
-        timed = [window.time(word) for word in words]
-        window.committed_end = max(window.committed_end, round(timed[-1].end_s * SAMPLE_RATE_HZ))
-        self._transcript.append(timed, language)
-
-    def _cut(self, window: "_Window") -> None:
-        """Begin the next window after the last committed word, with the text so far as its context."""
-        cut = window.committed_end
-        if cut - window.start < CUT_SAMPLES // 3:
-            return
-        following = window.after(cut)
-        following.last_step = window.last_step
-        self._window = following
-
-    def _changed(self) -> Snapshot | None:
-        tentative = ""
-        if self._window is not None:
-            tentative = "".join(word.text for word in self._window.tentative)
-        snapshot = self._transcript.snapshot(tentative, self._received / SAMPLE_RATE_HZ, self._decided / SAMPLE_RATE_HZ)
+    def snapshot(self) -> Snapshot | None:
+        """The new state, or None when no text changed since the last call; once the stream is done always a state."""
+        tentative = "".join(word.text for word in self._window.tentative) if self._window else ""
+        made = self._transcript.snapshot(tentative, self._received / SAMPLE_RATE_HZ, self._decided / SAMPLE_RATE_HZ)
         last = self._last
-        if last is not None and not self._done and (snapshot.lines, snapshot.tentative) == (last.lines, last.tentative):
+        if last is not None and not self._done and (made.lines, made.tentative) == (last.lines, last.tentative):
             return None
-        self._last = snapshot
-        return snapshot
-
-
-class _Window:
-    """The audio of an utterance (or of its latest part) and what is known of its text."""
-
-    def __init__(self, start: int, *, language: str | None, last_step: int, context: tuple[int, ...] = ()) -> None:
-        self.start = start
-        self.language = language
-        self.last_step = last_step
-        self.context = context
-        self.committed: list[int] = []
-        self.committed_end = start
-        self.tentative: list[TimedWord] = []
-        self._last_end_s = start / SAMPLE_RATE_HZ
-
-    def is_due(self, position: int) -> bool:
-        return position - self.last_step >= STEP_SAMPLES
-
-    def after(self, start: int) -> "_Window":
-        """The window that continues this utterance at ``start``."""
-        context = (*self.context, *self.committed)[-CONTEXT_TOKENS:]
-        return _Window(start, language=self.language, last_step=start, context=context)
-
-    def time(self, word: TimedWord) -> Word:
-        """The word with times in the stream; never before the word in front of it."""
-        first, last = _seconds(self.start, word.tokens[0]), _seconds(self.start, word.tokens[-1])
-        start_s = max(first, self._last_end_s)
-        self._last_end_s = max(start_s, last)
-        return Word(word.text, start_s, self._last_end_s, word.probability)
-
-
-def _seconds(window_start: int, token: Token) -> float:
-    return round((window_start + token.frame * FRAME_SAMPLES) / SAMPLE_RATE_HZ, 2)
+        self._last = made
+        return made

@@ -44,8 +44,21 @@ class UtteranceTracker:
     """End of the last finished utterance, the tail included: never less than any earlier end."""
 
     in_speech: bool = False
+
+    last_speech: int = 0
+    """End of the last window with speech in it."""
+
     _run: int = 0
-    _last_speech: int = 0
+
+    @property
+    def silence(self) -> int:
+        """Samples judged since speech was last heard."""
+        return self.position - self.last_speech
+
+    @property
+    def speech_end(self) -> int:
+        """Where the utterance would end if no more speech came: the tail included."""
+        return min(self.position, self.last_speech + TAIL_SAMPLES)
 
     def push(self, probability: float) -> Boundary | None:
         """Judge the next window of 512 samples."""
@@ -55,12 +68,12 @@ class UtteranceTracker:
             if self._run < ONSET_WINDOWS:
                 return None
             self.in_speech = True
-            self._last_speech = self.position
+            self.last_speech = self.position
             self.start = max(self.end, self.position - self._run * WINDOW_SAMPLES - LEAD_SAMPLES)
             return Boundary.BEGIN
         if probability >= OFFSET:
-            self._last_speech = self.position
-        elif self.position - self._last_speech >= PAUSE_SAMPLES:
+            self.last_speech = self.position
+        elif self.silence >= PAUSE_SAMPLES:
             return self.stop()
         return None
 
@@ -70,5 +83,5 @@ class UtteranceTracker:
             return None
         self.in_speech = False
         self._run = 0
-        self.end = min(self.position, self._last_speech + TAIL_SAMPLES)
+        self.end = self.speech_end
         return Boundary.END

@@ -1,0 +1,71 @@
+"""Matrix products of the decoder: plain ones, and ones with int8 weights for the CPU.
+
+A decoding step reads every weight once for a handful of rows, so on a CPU its time is the bytes of the
+weights. Method: dynamic quantisation (weights symmetric per output channel, activations affine per call), as
+PyTorch's own ``torch.ao.quantization.quantize_dynamic`` does it; the kernels are FBGEMM's and oneDNN's.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Linear = Callable[[Tensor], Tensor]
+"""``[n, in]`` to ``[n, out]``, in the type it was made for; read-only, so any number of threads may share it."""
+
+Precision = Literal["float32", "float16", "int8"]
+
+_MAX_INT8 = 127
+
+
+def float_linear(weight: Tensor, bias: Tensor | None) -> Linear:
+    """A product in the weight's own type and on its device."""
+    return lambda x: F.linear(x, weight, bias)
+
+
+def int8_linear(weight: Tensor, bias: Tensor | None, *, many_rows: bool = False) -> Linear:
+    """A product of float32 rows with int8 weights.
+
+    Args:
+        weight: float ``[out, in]``, on the CPU.
+        bias: float ``[out]``.
+        many_rows: made for hundreds of rows at once (encoder states), not for a few (tokens).
+    """
+    packed = _pack(weight.float(), None if bias is None else bias.float(), _kernels(many_rows))
+    # Without VNNI, products of full-range activations saturate in 16 bits; with 7 bits they fit.
+    reduce_range = not _has_vnni()
+    multiply = torch.ops.quantized.linear_dynamic
+    return lambda x: multiply(x, packed, reduce_range)
+
+
+def int8_available() -> bool:
+    """Whether this PyTorch has int8 kernels for this CPU."""
+    return bool({"x86", "onednn", "fbgemm"} & set(torch.backends.quantized.supported_engines))
+
+
+def _kernels(many_rows: bool) -> str:
+    """Which kernels to use: measured, FBGEMM ("x86") is faster for few rows and oneDNN for many."""
+    wanted = ("onednn", "x86", "fbgemm") if many_rows else ("x86", "fbgemm", "onednn")
+    return next(name for name in wanted if name in torch.backends.quantized.supported_engines)
+
+
+def _pack(weight: Tensor, bias: Tensor | None, kernels: str) -> Any:
+    scale = (weight.abs().amax(1).double() / _MAX_INT8).clamp_min(1e-12)
+    zero = torch.zeros(weight.shape[0], dtype=torch.long)
+    engine = torch.backends.quantized.engine
+    try:
+        torch.backends.quantized.engine = kernels
+        with warnings.catch_warnings():
+            # PyTorch announces a successor for its quantised tensors; the version is pinned.
+            warnings.filterwarnings("ignore", message=".*quantize.*deprecated", category=UserWarning)
+            quantised = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
+        return torch.ops.quantized.linear_prepack(quantised, bias)
+    finally:
+        torch.backends.quantized.engine = engine
+
+
+def _has_vnni() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_vnni", False))

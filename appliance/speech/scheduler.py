@@ -1,0 +1,148 @@
+"""Which stream's turn it is: passes of many streams on a few threads.
+
+A stream that has something to hear waits in one queue, first come, first served, and comes back to its end
+after a turn: nobody is served twice before everybody was served once. A turn takes as many waiting streams as
+fit a batch and decodes their passes together. While all threads are busy, audio gathers, so the next pass of
+each stream covers more of it: under load steps grow longer and batches fuller, and no queue does.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
+
+from appliance.errors import ApplianceError
+from appliance.speech.hypothesis import Request
+from appliance.speech.recognizer import Recognizer
+from appliance.speech.session import Session
+from appliance.speech.types import Samples, Snapshot
+
+OnSnapshot = Callable[[Snapshot], None]
+
+
+class Stream:
+    """A client's stream in the engine; made by `Engine.open_stream`. All methods may be called from any thread."""
+
+    def __init__(self, session: Session, scheduler: "Scheduler", on_snapshot: OnSnapshot) -> None:
+        self.session = session
+        self.finished: Future[Snapshot] = Future()
+        """The final state, once all is said; or the error that ended the stream."""
+        self._scheduler = scheduler
+        self._on_snapshot = on_snapshot
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio fed but not yet heard; the caller bounds it."""
+        return self.session.backlog_s
+
+    def feed(self, samples: Samples) -> None:
+        """Add samples of the stream; returns at once."""
+        self.session.feed(samples)
+        self._scheduler.wake(self)
+
+    def finish(self) -> None:
+        """No more audio will come."""
+        self.session.finish()
+        self._scheduler.wake(self)
+
+    def set_language(self, language: str) -> None:
+        """Change the language from the next utterance on; "auto" detects it."""
+        self.session.set_language(language)
+
+    def wait(self, timeout_s: float | None = None) -> Snapshot:
+        """The final state, after `finish`.
+
+        Raises:
+            TimeoutError: it takes longer.
+            ApplianceError: the stream was closed before its end.
+        """
+        try:
+            return self.finished.result(timeout_s)
+        except CancelledError as error:
+            raise ApplianceError("the stream was closed before its end", code="closed") from error
+
+    def close(self) -> None:
+        """Leave the engine; a pass under way ends without effect."""
+        self.finished.cancel()
+
+    def publish(self) -> None:
+        """Hand over what changed. Called by the thread whose turn it is."""
+        snapshot = self.session.snapshot()
+        if snapshot is None or self.finished.done():
+            return
+        self._on_snapshot(snapshot)
+        if self.session.done and self.finished.set_running_or_notify_cancel():
+            self.finished.set_result(snapshot)
+
+    def fail(self, error: BaseException) -> None:
+        if self.finished.set_running_or_notify_cancel():
+            self.finished.set_exception(error)
+
+
+class Scheduler:
+    """Runs the turns of all streams of an engine."""
+
+    def __init__(self, recognizer: Recognizer, *, workers: int, batch: int) -> None:
+        """``workers`` turns at once, each with at most ``batch`` passes."""
+        self._recognizer = recognizer
+        self._batch = batch
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="inference")
+        self._lock = threading.Lock()
+        self._closed = False
+        self._waiting: deque[Stream] = deque()
+        self._busy: set[Stream] = set()
+        """Streams that wait or are served; each stands at most once in the queue, so streams bound it."""
+
+    def wake(self, stream: Stream) -> None:
+        """Queue a stream for its turn, unless it waits or is served already, or has nothing to hear."""
+        held: list[Stream] = []
+        with self._lock:
+            if self._closed or stream in self._busy or stream.finished.done() or not stream.session.pending:
+                return
+            self._busy.add(stream)
+            self._waiting.append(stream)
+            turn = self._pool.submit(self._turn, held)
+        turn.add_done_callback(partial(self._release, held))
+
+    def _turn(self, held: list[Stream]) -> None:
+        """Serve the streams that wait longest; ``held`` is filled with those, whatever happens."""
+        passes: list[tuple[Stream, Request]] = []
+        while len(passes) < self._batch and (stream := self._next(held)):
+            request = stream.session.next_request()
+            if request is None:
+                stream.publish()
+            else:
+                passes.append((stream, request))
+        if not passes:
+            return
+        hypotheses = self._recognizer.recognize([request for _, request in passes])
+        for (stream, _), hypothesis in zip(passes, hypotheses, strict=True):
+            stream.session.absorb(hypothesis)
+            stream.publish()
+
+    def _next(self, held: list[Stream]) -> Stream | None:
+        with self._lock:
+            while self._waiting:
+                stream = self._waiting.popleft()
+                held.append(stream)
+                if not stream.finished.done():
+                    return stream
+        return None
+
+    def _release(self, held: list[Stream], turn: "Future[None]") -> None:
+        """After a turn: streams that have more to hear wait again; if it failed, its streams end with the error."""
+        error = None if turn.cancelled() else turn.exception()
+        with self._lock:
+            self._busy.difference_update(held)
+        for stream in held:
+            if error is not None:
+                stream.fail(error)
+            else:
+                self.wake(stream)
+
+    def close(self) -> None:
+        """Wait for the turns under way and let the threads end; streams that are not finished stay so."""
+        with self._lock:
+            self._closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
