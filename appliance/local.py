@@ -1,5 +1,6 @@
 """A recording through an engine in this process: the other way beside `appliance.client`, without a server."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,7 +24,10 @@ Watch = Callable[[Snapshot], None]
 
 
 class Stream(Protocol):
-    """What `Engine.open_stream` of `appliance.speech.engine` gives, as far as it is needed here."""
+    """What `Engine.open_stream` of `appliance.speech.engine` gives, as far as it is needed here.
+
+    ``wait`` raises `TimeoutError` while there is no final state, and what made the stream fail where it did.
+    """
 
     @property
     def backlog_s(self) -> float: ...
@@ -65,9 +69,11 @@ def transcribe(
 
 
 def _make_room(stream: Stream, stop: threading.Event) -> None:
-    """Wait while the engine has enough to do."""
+    """Wait while the engine has enough to do; a stream that failed tells so here."""
     least_s, since = stream.backlog_s, time.monotonic()
-    while (backlog_s := stream.backlog_s) > BACKLOG_S and not stop.wait(_POLL_S):
+    while (backlog_s := stream.backlog_s) > BACKLOG_S and not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            stream.wait(_POLL_S)
         if backlog_s < least_s:
             least_s, since = backlog_s, time.monotonic()
         elif time.monotonic() - since > STALL_S:

@@ -36,11 +36,10 @@ class Canned:
         self.finished = True
 
     def wait(self, timeout_s: float) -> Snapshot:
-        assert self.finished
         if self._fails:
             raise ApplianceError("the pass failed")
         time.sleep(min(timeout_s, self.backlog_s))
-        if self.backlog_s:
+        if self.backlog_s or not self.finished:
             raise TimeoutError
         return Snapshot((Line(FIRST_SPEAKER, "all said", 0, 1),), 0, "", self.fed_s, self.fed_s)
 
@@ -75,10 +74,11 @@ def test_to_the_end_with_a_bounded_backlog() -> None:
     assert all(0 <= snapshot.decided_s <= snapshot.received_s + 1e-6 for snapshot in opened.seen)
 
 
-def test_a_failed_stream_is_told_and_closed() -> None:
-    opened = Opened(speed=1e6, fails=True)
+@pytest.mark.parametrize(("seconds", "speed"), [(2, 1e6), (60, None)])
+def test_a_failed_stream_is_told_and_closed(seconds: int, speed: float | None) -> None:
+    opened = Opened(speed, fails=True)
     with pytest.raises(ApplianceError, match="the pass failed"):
-        transcribe(silence(2), opened, opened.seen.append)
+        transcribe(silence(seconds), opened, opened.seen.append)
     assert opened.stream.closed
 
 

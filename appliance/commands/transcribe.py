@@ -1,4 +1,4 @@
-"""``wlk-appliance transcribe``: stream a recording through a running server and write text or subtitles."""
+"""``wlk-appliance transcribe``: stream a recording through a server, or in this process, and write what was said."""
 
 import argparse
 import contextlib
@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from appliance.client import ClientOptions, transcribe
+from appliance import client, local
+from appliance.client import ClientOptions
 from appliance.display import Display
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, UsageError
 from appliance.playback import Clip, duration_s, parse_time, show_time
 from appliance.result_file import check_writable, write_result
+from appliance.server.models import compute_type, locate
 from appliance.server.places import own_certificate
+from appliance.server.settings import Settings, flag, load_settings, variable
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file
 from appliance.speech.types import Samples, Snapshot
@@ -26,6 +29,9 @@ from appliance.transcription import FORMATS, Transcription
 _STDIN_BYTES = 4096
 _STDIN_WAIT_S = 0.2
 
+_SERVER_FLAGS = ("url", "token", "cacert", "insecure")
+_MODEL_SETTINGS = ("models_dir", "model", "encoder_dir", "decoder_dir", "vad_file", "device", "compute_type")
+
 Watch = Callable[[Snapshot], None]
 Way = Callable[[Watch, threading.Event], None]
 """Streams a recording from beginning to end, and calls back with each state of its transcript."""
@@ -33,17 +39,18 @@ Way = Callable[[Watch, threading.Event], None]
 
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
+    _check_way(args)
     stop = threading.Event()
     clip = Clip(_from_stdin(stop) if args.file == "-" else decode_file(Path(args.file)), args.start_s, args.end_s)
     if args.out:
         check_writable(args.out)
-    way = _through_server(args, _begun(clip))
+    samples = _begun(clip)
     total_s = None if args.file == "-" else duration_s(Path(args.file))
     if args.end_s is not None:
         total_s = min(total_s or args.end_s, args.end_s)
 
     transcription = Transcription(args.start_s)
-    display = None if args.quiet else Display(total_s, args.start_s)
+    display: Display | None = None
 
     def watch(snapshot: Snapshot) -> None:
         transcription.update(snapshot)
@@ -52,8 +59,10 @@ def main(argv: list[str]) -> int:
 
     is_whole = False
     try:
-        with _stopped_by_interrupt(stop):
-            way(watch, stop)
+        with _in_this_process(args, samples) if args.in_process else _through_server(args, samples) as way:
+            display = None if args.quiet else Display(total_s, args.start_s)
+            with _stopped_by_interrupt(stop):
+                way(watch, stop)
         is_whole = not stop.is_set()
     finally:
         if display:
@@ -71,7 +80,8 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wlk-appliance transcribe",
-        description="Stream a recording through a running server. The text grows on stderr; the result is for stdout.",
+        description="Stream a recording through a running server, or in this process: the text grows on stderr, "
+        "and the result goes to stdout.",
         epilog="Times are seconds (12.5), m:ss or h:mm:ss. Times in the result are those of the whole recording, "
         "also with --from. Ctrl-C ends the stream: what was committed is still written, and the status is 130.",
         allow_abbrev=False,
@@ -84,16 +94,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="start_s", type=parse_time, default=0.0, metavar="TIME", help="begin here")
     parser.add_argument("--to", dest="end_s", type=parse_time, metavar="TIME", help="end here")
     parser.add_argument("--language", help="language code, or auto (default: the server's)")
-    parser.add_argument("--url", default=ClientOptions().url, help="the server's /asr address [%(default)s]")
-    parser.add_argument("--token", help="the server's token, if it wants one")
-    parser.add_argument("--cacert", type=Path, metavar="FILE", help="certificate to trust (PEM)")
-    parser.add_argument("--insecure", action="store_true", help="accept any certificate")
+    server = parser.add_argument_group("through a server")
+    server.add_argument("--url", help=f"the server's /asr address [{ClientOptions().url}]")
+    server.add_argument("--token", help="the server's token, if it wants one")
+    server.add_argument("--cacert", type=Path, metavar="FILE", help="certificate to trust (PEM)")
+    server.add_argument("--insecure", action="store_true", help="accept any certificate")
+    models = parser.add_argument_group("without a server")
+    models.add_argument("--in-process", action="store_true", help="load the models here; settings as for serve:")
+    for name in _MODEL_SETTINGS:
+        about = f"{Settings.model_fields[name].description} [{variable(name)}]"
+        models.add_argument(flag(name), metavar=name.rpartition("_")[2].upper(), help=about)
     return parser
 
 
-def _through_server(args: argparse.Namespace, samples: Iterable[Samples]) -> Way:
+def _check_way(args: argparse.Namespace) -> None:
+    """Refuse what is about the other way than the chosen one."""
+    about = _SERVER_FLAGS if args.in_process else _MODEL_SETTINGS
+    given = [flag(name) for name in about if getattr(args, name)]
+    if given and args.in_process:
+        raise UsageError(f"{given[0]} is about a server, and --in-process uses none", "leave one of them out")
+    if given:
+        raise UsageError(f"{given[0]} is about models in this process; a server has its own", "add --in-process")
+
+
+@contextlib.contextmanager
+def _through_server(args: argparse.Namespace, samples: Iterable[Samples]) -> Iterator[Way]:
     options = ClientOptions(
-        url=args.url,
+        url=args.url or ClientOptions().url,
         language=args.language,
         token=args.token,
         words=args.format != "text",
@@ -103,9 +130,33 @@ def _through_server(args: argparse.Namespace, samples: Iterable[Samples]) -> Way
     )
 
     def way(watch: Watch, stop: threading.Event) -> None:
-        transcribe(samples, options, lambda transcript: watch(transcript.snapshot()), stop)
+        client.transcribe(samples, options, lambda transcript: watch(transcript.snapshot()), stop)
 
-    return way
+    yield way
+
+
+@contextlib.contextmanager
+def _in_this_process(args: argparse.Namespace, samples: Iterable[Samples]) -> Iterator[Way]:
+    given = ((flag(name), getattr(args, name)) for name in _MODEL_SETTINGS)
+    settings = load_settings([word for name, value in given if value is not None for word in (name, value)])
+    pair, vad_file = locate(settings)
+    if not args.quiet:
+        print(f"loading {pair.name}", file=sys.stderr)
+    from appliance.speech.engine import Engine, EngineConfig  # imports torch, which a client never needs
+    from appliance.speech.session import StreamOptions
+
+    engine = Engine.load(
+        EngineConfig(pair=pair, vad_file=vad_file, device=settings.device, compute_type=compute_type(settings))
+    )
+    options = StreamOptions(language=args.language or settings.language)
+
+    def way(watch: Watch, stop: threading.Event) -> None:
+        local.transcribe(samples, lambda take: engine.open_stream(options, take), watch, pace=args.pace, stop=stop)
+
+    try:
+        yield way
+    finally:
+        engine.close()
 
 
 def _begun(samples: Iterable[Samples]) -> Iterator[Samples]:

@@ -24,7 +24,7 @@ def transcribe(*flags: str, stdin: bytes = b"", env: dict[str, str] | None = Non
 @pytest.mark.model
 def test_file_and_stdin(server: Running, librivox: tuple[Spoken, ...]) -> None:
     env = environment(WLK_STATE_DIR=str(server.state_dir))
-    status, text, growing = transcribe(str(librivox[0].path), "--url", server.asr, env=env)
+    status, text, growing = transcribe(str(librivox[0].path), "--url", server.asr, "--pace", "realtime", env=env)
     assert status == 0 and word_errors(librivox[0].transcript, text) <= 2
     assert len(growing.splitlines()) > 1 and growing.split() == text.split()
     flags = ["-", "--url", server.asr, "--format", "json", "--insecure"]
