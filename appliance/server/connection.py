@@ -18,8 +18,6 @@ from appliance.server.protocol import Close, Options, config_event, dump, error_
 from appliance.server.service import STOP_GRACE_S, Service, restarting
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder
-from appliance.speech.policy import POLICIES
-from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 
 log = logging.getLogger(__name__)
@@ -40,8 +38,7 @@ class Connection:
         self._service = service
         self._options = options
         self._engine = service.engine()
-        stream = StreamOptions(options.language, POLICIES[service.settings.commit])
-        self._stream = self._engine.open_stream(stream, self._take_snapshot)
+        self._stream = self._engine.open_stream(service.stream_options(options), self._take_snapshot)
         self._loop = asyncio.get_running_loop()
         self._decoder = AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=service.settings.pcm_format)
         self._updates = UpdateWriter(options.mode, words=options.words)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from appliance.errors import ApplianceError
 from appliance.server.settings import Settings
 from appliance.speech.audio.decoder import MAX_RATE_HZ, MIN_RATE_HZ, AudioFormat
+from appliance.speech.hypothesis import Task
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Line, Snapshot
 
 PROTOCOL_VERSION = 1
@@ -51,6 +52,7 @@ class Options:
     """What one client asked for in its address."""
 
     language: str = "auto"
+    task: Task = "transcribe"
     mode: Mode = "full"
     words: bool = False
     format: AudioFormat = "auto"
@@ -66,11 +68,15 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     mode = _choice(query, "mode", ("full", "diff"))
     audio = _choice(query, "format", ("auto", "s16le", "f32le"))
     words = _choice(query, "words", ("false", "true", "0", "1"))
+    task = query.get("task") or settings.task
+    if task not in ("transcribe", "translate"):
+        raise _bad_parameter("task", task, "transcribe or translate")
     rate = query.get("rate") or str(SAMPLE_RATE_HZ)
     if not rate.isascii() or not rate.isdigit() or len(rate) > 6 or not MIN_RATE_HZ <= int(rate) <= MAX_RATE_HZ:
         raise _bad_parameter("rate", rate, f"a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
     return Options(
         language=(query.get("language") or settings.language).lower(),
+        task="translate" if task == "translate" else "transcribe",
         mode="diff" if mode == "diff" else "full",
         words=words in ("true", "1"),
         format="s16le" if audio == "s16le" else "f32le" if audio == "f32le" else "auto",

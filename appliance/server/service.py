@@ -14,8 +14,10 @@ from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from appliance.server.models import compute_type
-from appliance.server.protocol import PROTOCOL_VERSION
+from appliance.server.protocol import PROTOCOL_VERSION, Options
 from appliance.server.settings import Settings
+from appliance.speech.profile import PROFILES, agreeing, padded, translating
+from appliance.speech.session import StreamOptions
 
 if TYPE_CHECKING:
     from appliance.speech.engine import Engine
@@ -105,10 +107,30 @@ class Service:
                 device=settings.device,
                 compute_type=compute_type(settings),
                 workers=settings.workers,
+                policy=settings.policy,
             )
         )
-        engine.check_language(settings.language)
+        for language in (settings.language, *settings.languages):
+            engine.check_language(language)
         return engine
+
+    def stream_options(self, options: Options) -> StreamOptions:
+        """What a client's stream is like: its own wishes, and the server's settings."""
+        settings = self.settings
+        profile = PROFILES[settings.commit]
+        if settings.window == "full":
+            profile = padded(profile)
+        if settings.policy == "localagreement":
+            profile = agreeing(profile)
+        if options.task == "translate":
+            profile = translating(profile)
+        return StreamOptions(
+            language=options.language,
+            languages=settings.languages,
+            task=options.task,
+            prompt=settings.initial_prompt,
+            profile=profile,
+        )
 
     def engine(self) -> "Engine":
         """The loaded engine.

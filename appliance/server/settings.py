@@ -59,6 +59,19 @@ class Settings(BaseSettings):
     )
     workers: int = Field(0, ge=0, le=64, description="inference passes at once, for all clients together; 0 chooses")
     language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
+    languages: Names = Field((), description="languages that auto chooses among, by commas; empty: all of the model's")
+    task: Literal["transcribe", "translate"] = Field(
+        "transcribe", description="for clients that name none; translate gives English, whatever is spoken"
+    )
+    initial_prompt: str = Field(
+        "", max_length=1000, description="text that stands before every transcript, for names and spelling"
+    )
+    policy: Literal["alignatt", "localagreement"] = Field(
+        "alignatt", description="how words are found sure: by attention, or by CTranslate2 alone and agreement"
+    )
+    window: Literal["short", "full"] = Field(
+        "short", description="audio of a pass: padded as little as is safe, or always to 30 s (slow; to compare)"
+    )
     max_sessions: int = Field(
         0, ge=0, le=1000, description="clients at once, one more is told to come back; 0: as many as measured at start"
     )
@@ -91,7 +104,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("info", description="how much to log on stderr")
     diarization: bool = Field(False, description="tell speakers apart; this build can't, and refuses to start so")
 
-    @field_validator("allowed_origins", "tls_names", mode="before")
+    @field_validator("allowed_origins", "tls_names", "languages", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

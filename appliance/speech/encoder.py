@@ -78,6 +78,11 @@ class Encoder:
                 states += torch.as_tensor(encoded, device=self._device)
         return states
 
+    def encode_view(self, window: Samples, padded_samples: int) -> ctranslate2.StorageView:
+        """The same for one window, as CTranslate2's own decoder wants it."""
+        mel = self._log_mel(window, padded_samples)
+        return self.model.encode(ctranslate2.StorageView.from_array(mel[None]))
+
     def _groups(self, mels: Sequence[NDArray[np.float32]]) -> Iterator[list[int]]:
         """Neighbours of equal length, as many as are worth encoding at once."""
         for _, same in itertools.groupby(range(len(mels)), lambda index: mels[index].shape[1]):

@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,13 +14,14 @@ from appliance.errors import ApplianceError
 from appliance.pair.decoder_weights import load_decoder_weights
 from appliance.pair.locate import Pair
 from appliance.speech import capacity
+from appliance.speech.ct2_recognizer import Ct2Recognizer
 from appliance.speech.decoder import TextDecoder
 from appliance.speech.encoder import Encoder
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.linear import Precision, int8_available
-from appliance.speech.policy import BALANCED
+from appliance.speech.profile import BALANCED
 from appliance.speech.recognizer import Recognizer
-from appliance.speech.scheduler import OnSnapshot, Scheduler, Stream
+from appliance.speech.scheduler import OnSnapshot, Recognizes, Scheduler, Stream
 from appliance.speech.session import Session, StreamOptions
 from appliance.speech.text import TextCodec
 from appliance.speech.types import SAMPLE_RATE_HZ
@@ -34,6 +36,9 @@ _TYPICAL_WINDOW_S = 5
 _TYPICAL_DRAFT = 15
 
 
+DecodingPolicy = Literal["alignatt", "localagreement"]
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """What to load, and on what to run it.
@@ -46,13 +51,15 @@ class EngineConfig:
     device: str = "cpu"
     compute_type: str = "int8"
     workers: int = 0
+    policy: DecodingPolicy = "alignatt"
 
 
 class Engine:
     """Shared by all streams of a process. Make it with `Engine.load`."""
 
-    def __init__(self, recognizer: Recognizer, vad: VadModel, *, workers: int, batch: int) -> None:
+    def __init__(self, recognizer: Recognizes, codec: TextCodec, vad: VadModel, *, workers: int, batch: int) -> None:
         self._recognizer = recognizer
+        self._codec = codec
         self._vad = vad
         self._workers = workers
         self._batch = batch
@@ -77,13 +84,6 @@ class Engine:
             )
         workers = config.workers or (len(os.sched_getaffinity(0)) if device.type == "cpu" else 1)
         torch.set_num_threads(1)  # the workers are the parallelism: two passes on a core each beat one on both
-        decoder = TextDecoder(
-            config.pair.dimensions,
-            config.pair.alignment_heads,
-            load_decoder_weights(config.pair),
-            device=config.device,
-            precision=_precision(device),
-        )
         encoder = Encoder(
             config.pair.encoder_dir,
             config.pair.dimensions.n_mels,
@@ -94,7 +94,12 @@ class Engine:
         )
         codec = TextCodec(config.pair.encoder_dir / "tokenizer.json", config.pair.dimensions)
         vad = VadModel(config.vad_file)
-        engine = cls(Recognizer(encoder, decoder, codec), vad, workers=workers, batch=_BATCH[device.type])
+        recognizer: Recognizes
+        if config.policy == "localagreement":
+            recognizer = Ct2Recognizer(encoder, codec)
+        else:
+            recognizer = Recognizer(encoder, _decoder(config), codec)
+        engine = cls(recognizer, codec, vad, workers=workers, batch=_BATCH[device.type])
         engine.warm_up()
         log.info(
             "%s ready in %.1f s: %d workers, %d streams at once",
@@ -104,7 +109,7 @@ class Engine:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        return self._recognizer.codec.languages
+        return self._codec.languages
 
     def open_stream(self, options: StreamOptions, on_snapshot: OnSnapshot) -> Stream:
         """Begin a stream.
@@ -117,7 +122,7 @@ class Engine:
             ApplianceError: the model does not know the language.
         """
         self.check_language(options.language)
-        return Stream(Session(self._recognizer.codec, self._vad, options), self._scheduler, on_snapshot)
+        return Stream(Session(self._codec, self._vad, options), self._scheduler, on_snapshot)
 
     def check_language(self, language: str) -> None:
         """Raise an `ApplianceError` unless ``language`` is "auto" or a code the model knows."""
@@ -147,7 +152,7 @@ class Engine:
 
     def _typical_turn(self) -> list[Hypothesis]:
         """A full batch of passes over windows of the usual length, with most of their text known from before."""
-        codec = self._recognizer.codec
+        codec = self._codec
         window = _noise(_TYPICAL_WINDOW_S)
         padded = BALANCED.step_padding.length(len(window))
         draft = tuple(range(_TYPICAL_DRAFT))
@@ -157,6 +162,16 @@ class Engine:
     def close(self) -> None:
         """Wait for the passes under way and let the threads end."""
         self._scheduler.close()
+
+
+def _decoder(config: EngineConfig) -> TextDecoder:
+    return TextDecoder(
+        config.pair.dimensions,
+        config.pair.alignment_heads,
+        load_decoder_weights(config.pair),
+        device=config.device,
+        precision=_precision(torch.device(config.device)),
+    )
 
 
 def _precision(device: torch.device) -> Precision:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
@@ -13,6 +14,12 @@ FRAMES_PER_S = SAMPLE_RATE_HZ // FRAME_SAMPLES
 
 FULL_WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
 """The window Whisper was trained on, and the longest it can hear."""
+
+TOKENS_PER_S = 14
+"""More tokens than this per second of audio is no speech but a loop."""
+
+Task = Literal["transcribe", "translate"]
+"""``translate`` gives English, whatever is spoken."""
 
 CONTEXT_TOKENS = 100
 """How many tokens of earlier text are given as context."""
@@ -60,8 +67,9 @@ class Request:
 
     ``prefix``: committed tokens of this window, forced. ``draft``: what the pass before found after them; its first
     ``firm`` tokens are kept unless another is likelier by more than ``margin`` (natural log). ``context``: tokens
-    spoken before the window. ``language``: a code, or None to detect it. ``is_final``: no audio follows, so the
-    text runs to its end. ``padded_samples``: length the window is padded to with silence.
+    spoken before the window. ``language``: a code, or None to choose among ``languages`` (empty: all), with
+    ``previous_language`` in mind. ``is_final``: no audio follows, so the text runs to its end. ``padded_samples``:
+    length the window is padded to with silence.
     """
 
     window: Samples
@@ -72,4 +80,7 @@ class Request:
     margin: float = 0.0
     context: tuple[int, ...] = ()
     language: str | None = None
+    languages: tuple[str, ...] = ()
+    previous_language: str | None = None
+    task: Task = "transcribe"
     is_final: bool = False

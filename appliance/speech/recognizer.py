@@ -9,6 +9,7 @@ hypothesis for the draft model). The result is that of decoding token by token; 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,7 +17,19 @@ from torch import Tensor
 from appliance.speech.alignment import AttendedFrames
 from appliance.speech.decoder import DecoderCache, Row, Step, TextDecoder
 from appliance.speech.encoder import Encoder
-from appliance.speech.hypothesis import CONTEXT_TOKENS, FRAME_SAMPLES, FRAMES_PER_S, End, Hypothesis, Request, Token
+from appliance.speech.hypothesis import (
+    CONTEXT_TOKENS,
+    FRAME_SAMPLES,
+    FRAMES_PER_S,
+    FULL_WINDOW_SAMPLES,
+    TOKENS_PER_S,
+    End,
+    Hypothesis,
+    Request,
+    Token,
+)
+from appliance.speech.language import choose
+from appliance.speech.loops import repeated_tail
 from appliance.speech.text import TextCodec
 
 EDGE_FRAMES = FRAMES_PER_S // 4
@@ -25,12 +38,6 @@ EDGE_FRAMES = FRAMES_PER_S // 4
 REWIND_FRAMES = 2 * FRAMES_PER_S
 """A token that attends this far (2 s) before both tokens in front of it ends the pass. Before one only, it
 is as likely that one that strayed: speech says the same words again ("It was here that ... It was here that ...")."""
-
-TOKENS_PER_S = 14
-"""More tokens than this per second of audio is no speech but a loop."""
-
-_MAX_PHRASE = 12
-_REPEATS = 3
 
 
 class Recognizer:
@@ -44,11 +51,30 @@ class Recognizer:
         suppressed[list(codec.suppressed)] = True
         self.suppressed = suppressed
         self.blank = torch.tensor(codec.blank, device=decoder.device)
+        self.continuations = torch.tensor(codec.continuations, device=decoder.device)
+        self.nothing = torch.tensor([], dtype=torch.long, device=decoder.device)
         self.language_codes = list(codec.language_tokens)
         self.language_tokens = torch.tensor(list(codec.language_tokens.values()), device=decoder.device)
 
     def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
-        """Decode each window once; their steps are done together."""
+        """Decode each window; their steps are done together.
+
+        A final pass that did not come to the end of its text (in a short window Whisper may miss its end-of-text
+        token) is made again, padded to the 30 s the model was trained on.
+        """
+        hypotheses = self._recognize(requests)
+        again = [
+            index
+            for index, (request, found) in enumerate(zip(requests, hypotheses, strict=True))
+            if request.is_final and found.end is not End.TEXT and request.padded_samples < FULL_WINDOW_SAMPLES
+        ]
+        if again:
+            wide = [replace(requests[index], padded_samples=FULL_WINDOW_SAMPLES) for index in again]
+            for index, found in zip(again, self._recognize(wide), strict=True):
+                hypotheses[index] = found
+        return hypotheses
+
+    def _recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
         states = self.encoder.encode([(request.window, request.padded_samples) for request in requests])
         caches = self.decoder.start(states)
         passes = [_Pass(self, request, cache) for request, cache in zip(requests, caches, strict=True)]
@@ -94,7 +120,7 @@ class _Pass:
 
     def _first_row(self) -> Row:
         assert self._language is not None
-        prompt = [*self._r.codec.after_sot(self._language), *self._request.prefix]
+        prompt = [*self._r.codec.after_sot(self._language, self._request.task), *self._request.prefix]
         tokens = [*prompt, *self._draft]
         project = list(range(len(prompt) - 1, len(tokens)))
         if not self._knows_start:
@@ -129,17 +155,19 @@ class _Pass:
         if not self._r.language_codes:
             self._language = "en"
             return
-        among = logits[self._r.language_tokens].softmax(-1)
-        best = int(among.argmax())
-        self._language, self._language_probability = self._r.language_codes[best], float(among[best])
+        values = logits[self._r.language_tokens].softmax(-1).tolist()
+        probabilities = dict(zip(self._r.language_codes, values, strict=True))
+        self._language, self._language_probability = choose(
+            probabilities, self._request.languages, self._request.previous_language
+        )
 
     def _take_text(self, logits: Tensor, attention: Tensor) -> bool:
         """Choose a token for each projected position, as far as the draft said the same."""
         count = logits.shape[0]
         frames = self._attended.push(attention, count)
         logits = logits.masked_fill(self._r.suppressed, -torch.inf)
-        if not self._tokens and not self._request.prefix:
-            logits[0, self._r.blank] = -torch.inf
+        if not self._tokens:
+            logits[0, self._forbidden_first()] = -torch.inf
         best = logits.argmax(-1)
         if not self._tokens and self._request.margin:
             firm = min(self._request.firm, len(self._draft))
@@ -170,6 +198,13 @@ class _Pass:
                 break
         return True
 
+    def _forbidden_first(self) -> Tensor:
+        """What may not come first: nothing, or more of a word that is committed already."""
+        if not self._request.prefix:
+            return self._r.blank
+        assert self._language is not None
+        return self._r.continuations if self._r.codec.has_spaces(self._language) else self._r.nothing
+
     def _judge(self, token: int, frame: int) -> End | None:
         """Whether this token ends the pass instead of being taken."""
         if token == self._r.codec.eot:
@@ -189,18 +224,3 @@ class _Pass:
     def hypothesis(self) -> Hypothesis:
         assert self._language is not None
         return Hypothesis(tuple(self._tokens), self._end, self._language, self._language_probability, self._no_speech)
-
-
-def repeated_tail(ids: Sequence[int]) -> int:
-    """How many ids at the end repeat what stands before them: 0 unless a phrase stands there three times in a row.
-
-    A single token counts only when it stands six times in a row: people do say "no, no, no".
-    """
-    for size in range(1, _MAX_PHRASE + 1):
-        repeats = _REPEATS if size > 2 else 2 * _REPEATS
-        if len(ids) < size * repeats:
-            continue
-        phrase = list(ids[-size:])
-        if all(list(ids[len(ids) - (k + 1) * size : len(ids) - k * size]) == phrase for k in range(repeats)):
-            return size * (repeats - 1)
-    return 0

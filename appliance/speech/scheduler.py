@@ -8,15 +8,22 @@ each stream covers more of it: under load steps grow longer and batches fuller, 
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
+from typing import Protocol
 
 from appliance.errors import ApplianceError
-from appliance.speech.hypothesis import Request
-from appliance.speech.recognizer import Recognizer
+from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.session import Session
 from appliance.speech.types import Samples, Snapshot
+
+
+class Recognizes(Protocol):
+    """What makes passes: `appliance.speech.recognizer` or `appliance.speech.ct2_recognizer`."""
+
+    def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]: ...
+
 
 OnSnapshot = Callable[[Snapshot], None]
 
@@ -83,7 +90,7 @@ class Stream:
 class Scheduler:
     """Runs the turns of all streams of an engine."""
 
-    def __init__(self, recognizer: Recognizer, *, workers: int, batch: int) -> None:
+    def __init__(self, recognizer: Recognizes, *, workers: int, batch: int) -> None:
         """``workers`` turns at once, each with at most ``batch`` passes."""
         self._recognizer = recognizer
         self._batch = batch

@@ -5,14 +5,14 @@
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from appliance.speech.commit import TimedWord, sure
-from appliance.speech.hypothesis import FULL_WINDOW_SAMPLES, End, Hypothesis, Request
-from appliance.speech.policy import BALANCED, Policy
+from appliance.speech.hypothesis import CONTEXT_TOKENS, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Task
+from appliance.speech.profile import BALANCED, Profile
 from appliance.speech.text import TextCodec
 from appliance.speech.transcript import Transcript
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
@@ -23,6 +23,9 @@ from appliance.speech.window import Window
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_LOG_PROBABILITY = -1.0
 """Text less likely than this (mean natural log), where no-speech is likely, is not speech: the reference's rule."""
+
+MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
+"""A longer prompt is cut, so that the text of a long utterance still has room behind it."""
 
 
 class _Pass(Enum):
@@ -36,10 +39,17 @@ class _Pass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """``language``: a code of the model's, or "auto" to detect it for each utterance."""
+    """What one stream wants.
+
+    ``language``: a code of the model's, or "auto" to choose for each utterance among ``languages`` (empty: all).
+    ``prompt``: text that stands before the transcript, for names and spelling.
+    """
 
     language: str = "auto"
-    policy: Policy = field(default_factory=lambda: BALANCED)
+    languages: tuple[str, ...] = ()
+    task: Task = "transcribe"
+    prompt: str = ""
+    profile: Profile = BALANCED
 
 
 class Session:
@@ -47,8 +57,11 @@ class Session:
 
     def __init__(self, codec: TextCodec, vad: VadModel, options: StreamOptions) -> None:
         self._codec = codec
-        self._policy = options.policy
+        self._profile = options.profile
+        self._options = options
         self._language = None if options.language == "auto" else options.language
+        self._previous_language: str | None = None
+        self._prompt = codec.encode(options.prompt)[:MAX_PROMPT_TOKENS] if options.prompt else ()
         self._vad = VadStream(vad)
         self._tracker = UtteranceTracker()
         self._transcript = Transcript()
@@ -128,7 +141,8 @@ class Session:
         """The pass that one more window of voice activity calls for, however much audio waits behind it."""
         position = self._tracker.position
         if boundary is Boundary.BEGIN:
-            self._window = Window(max(self._tracker.start, self._audio_start), language=self._language)
+            start = max(self._tracker.start, self._audio_start)
+            self._window = Window(start, language=self._language, prompt=self._prompt)
         window = self._window
         if window is None:
             self._decided = position
@@ -138,7 +152,7 @@ class Session:
                 self._close(window)
                 return None
             return self._ask(_Pass.END, window, self._tracker.end)
-        if position - window.start >= self._policy.longest_samples:
+        if position - window.start >= self._profile.longest_samples:
             return self._ask(_Pass.FULL, window, position)
         return None
 
@@ -147,25 +161,28 @@ class Session:
         window, position = self._window, self._tracker.position
         if window is None or window.settled == self._tracker.last_speech:
             return None
-        if self._tracker.silence >= self._policy.settle_samples:
+        if self._tracker.silence >= self._profile.settle_samples:
             return self._ask(_Pass.SETTLE, window, self._tracker.speech_end)
-        if position - window.heard >= self._policy.step_samples:
+        if position - window.heard >= self._profile.step_samples:
             return self._ask(_Pass.STEP, window, position)
         return None
 
     def _ask(self, kind: _Pass, window: Window, end: int) -> Request:
         self._asked = kind, end
         audio = self._audio[window.start - self._audio_start : end - self._audio_start]
-        padding = self._policy.step_padding if kind is _Pass.STEP else self._policy.end_padding
+        padding = self._profile.step_padding if kind is _Pass.STEP else self._profile.end_padding
         return Request(
             window=audio,
             padded_samples=min(FULL_WINDOW_SAMPLES, padding.length(len(audio))),
             prefix=window.prefix,
             draft=window.draft,
             firm=sum(len(word.tokens) for word in window.tentative[:-1]) if kind is _Pass.STEP else 0,
-            margin=self._policy.margin,
+            margin=self._profile.margin,
             context=window.context,
             language=window.language_to_ask(),
+            languages=self._options.languages,
+            previous_language=self._previous_language,
+            task=self._options.task,
             is_final=kind is not _Pass.STEP,
         )
 
@@ -182,14 +199,14 @@ class Session:
         if kind is _Pass.END:
             self._close(window)
         elif kind is _Pass.FULL:
-            self._commit(window, window.count_behind(self._policy.full_behind_s))
-            self._window = window.cut(self._policy.longest_s / 2) or window.restarted()
-        elif kind is _Pass.SETTLE and self._policy.commits_when_settled:
+            self._commit(window, window.count_behind(self._profile.full_behind_s))
+            self._window = window.cut(self._profile.longest_s / 2) or window.restarted()
+        elif kind is _Pass.SETTLE and self._profile.commits_when_settled:
             self._commit(window, len(window.tentative))
         else:
-            self._commit(window, sure(window.tentative, window.frames, self._policy.rules))
-            if end - window.start >= self._policy.cut_samples:
-                self._window = window.cut(self._policy.cut_s / 2) or window
+            self._commit(window, sure(window.tentative, window.frames, self._profile.rules))
+            if end - window.start >= self._profile.cut_samples:
+                self._window = window.cut(self._profile.cut_s / 2) or window
 
     def _close(self, window: Window) -> None:
         """The utterance is over: what is still tentative is its text."""
@@ -200,6 +217,7 @@ class Session:
 
     def _commit(self, window: Window, count: int) -> None:
         if count:
+            self._previous_language = window.language
             self._transcript.append(window.commit(count), window.language or "en")
 
     def _words(self, hypothesis: Hypothesis) -> list[TimedWord]:

@@ -9,12 +9,19 @@ from faster_whisper.tokenizer import Tokenizer
 
 from appliance.errors import ApplianceError
 from appliance.pair.dimensions import Dimensions
+from appliance.speech.hypothesis import Task
 
 # Languages whose words are not set apart by spaces: faster-whisper splits them at every character.
 _NO_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 # Marks that belong to the word before them, beyond ASCII punctuation.
 _CLOSING = string.punctuation + "。，、！？：；」』）》”’…"
+
+# Marks that may follow a word that is complete.
+_ENDING = '.,!?;:)]}"%…'
+
+# How a byte-level tokenizer writes the space in front of a word.
+_SPACE = "Ġ"
 
 
 class TextCodec:
@@ -47,16 +54,22 @@ class TextCodec:
         """What may not come first: a space, or the end."""
         self.language_tokens = self._find_languages(base)
         self.suppressed = self._find_suppressed(base, dimensions.n_vocab)
+        self.continuations = tuple(token for token in range(base.eot) if self._continues(token))
+        """Tokens that lengthen the word before them: no space in front, and no mark that ends a word."""
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages the model knows, "en" alone for an English-only one."""
         return tuple(self.language_tokens) or ("en",)
 
-    def after_sot(self, language: str) -> list[int]:
+    def after_sot(self, language: str, task: Task = "transcribe") -> list[int]:
         """The forced tokens between start-of-transcript and the text."""
-        tokenizer = self._tokenizer(language)
+        tokenizer = self._tokenizer(language, task)
         return [*tokenizer.sot_sequence[1:], tokenizer.no_timestamps]
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Tokens of a text, as it would stand in a transcript."""
+        return tuple(self._tokenizer("en").encode(" " + text.strip()))
 
     def words(self, ids: Sequence[int], language: str) -> list[tuple[str, list[int]]]:
         """Split tokens into words with their tokens: leading spaces kept, marks joined to the word before.
@@ -70,15 +83,23 @@ class TextCodec:
         words: list[tuple[str, list[int]]] = []
         for text, group in zip(texts, groups, strict=True):
             stripped = text.strip()
-            joins = language not in _NO_SPACES or all(mark in _CLOSING for mark in stripped)
+            joins = self.has_spaces(language) or all(mark in _CLOSING for mark in stripped)
             if words and not text.startswith(" ") and joins:
                 words[-1] = (words[-1][0] + text, words[-1][1] + group)
             else:
                 words.append((text, group))
         return words
 
-    def _tokenizer(self, language: str) -> Tokenizer:
-        return Tokenizer(self._raw, self._is_multilingual, task="transcribe", language=language)
+    def has_spaces(self, language: str) -> bool:
+        """Whether the language sets its words apart by spaces."""
+        return language not in _NO_SPACES
+
+    def _continues(self, token: int) -> bool:
+        text = str(self._raw.id_to_token(token) or "")
+        return bool(text) and text[0] != _SPACE and text[0] not in _ENDING
+
+    def _tokenizer(self, language: str, task: Task = "transcribe") -> Tokenizer:
+        return Tokenizer(self._raw, self._is_multilingual, task=task, language=language)
 
     def _find_languages(self, base: Tokenizer) -> dict[str, int]:
         if not self._is_multilingual:

@@ -16,10 +16,11 @@ _SENTENCE_GAP_FRAMES = 25
 class Window:
     """From ``start`` (samples of the stream) to wherever the utterance has come."""
 
-    def __init__(self, start: int, *, language: str | None, context: tuple[int, ...] = ()) -> None:
+    def __init__(self, start: int, *, language: str | None, prompt: tuple[int, ...] = ()) -> None:
         self.start = start
         self.language = language
-        self.context = context
+        self._prompt = prompt
+        self._spoken: tuple[int, ...] = ()
         self.committed: list[TimedWord] = []
         self.tentative: list[TimedWord] = []
         self.heard = start
@@ -28,6 +29,11 @@ class Window:
         """Where the speech ended that the last pass took for all of it."""
         self._chooses_language = language is None
         self._last_end_s = start / SAMPLE_RATE_HZ
+
+    @property
+    def context(self) -> tuple[int, ...]:
+        """What stands before the window: the prompt, and the latest words of the utterance."""
+        return (*self._prompt, *self._spoken[-(CONTEXT_TOKENS - len(self._prompt)) :])
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -50,7 +56,7 @@ class Window:
 
     def language_to_ask(self) -> str | None:
         """None as long as the language is open: it is settled by the first committed word."""
-        return None if self._chooses_language and not self.committed and not self.context else self.language
+        return None if self._chooses_language and not self.committed and not self._spoken else self.language
 
     def count_behind(self, behind_s: float) -> int:
         """How many tentative words at the front end at least ``behind_s`` before the end of the audio."""
@@ -107,19 +113,23 @@ class Window:
 
     def restarted(self) -> "Window":
         """An empty window from the end of the audio on, for lack of anything committed in this one."""
-        made = Window(self.heard, language=self.language, context=self.context)
+        return self._next(self.heard)
+
+    def _next(self, start: int) -> "Window":
+        made = Window(start, language=self.language, prompt=self._prompt)
+        made._spoken = self._spoken
         made._chooses_language = self._chooses_language
+        made._last_end_s = self._last_end_s
+        made.heard = self.heard
         return made
 
     def _after(self, index: int, words: Sequence[TimedWord]) -> "Window":
         last = words[index].last_frame
         following = words[index + 1].first_frame if index + 1 < len(words) else last
         frame = max(last, (last + following) // 2)
-        context = (*self.context, *(token.id for word in words[: index + 1] for token in word.tokens))
-        made = Window(self.start + frame * FRAME_SAMPLES, language=self.language, context=context[-CONTEXT_TOKENS:])
-        made._chooses_language = self._chooses_language
+        made = self._next(self.start + frame * FRAME_SAMPLES)
+        spoken = (*self._spoken, *(token.id for word in words[: index + 1] for token in word.tokens))
+        made._spoken = spoken[-CONTEXT_TOKENS:]
         made.committed = [word.moved(-frame) for word in self.committed[index + 1 :]]
         made.tentative = [word.moved(-frame) for word in self.tentative]
-        made.heard = self.heard
-        made._last_end_s = self._last_end_s
         return made

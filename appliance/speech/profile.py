@@ -22,8 +22,11 @@ class Padding:
         return least + -least % SAMPLE_RATE_HZ
 
 
+FULL = Padding(30, 0)
+
+
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Profile:
     """``step_s``: new audio between two passes. ``settle_s``: silence after which the text is decoded to its end.
     ``cut_s``: a longer window is cut after a committed word. ``longest_s``: a longer one is cut anywhere.
     """
@@ -56,7 +59,25 @@ class Policy:
         return round(self.longest_s * SAMPLE_RATE_HZ)
 
 
-BALANCED = Policy(rules=(Rule(2, 0.0, 1.5),))
+BALANCED = Profile(rules=(Rule(2, 0.0, 1.5),))
 FAST = replace(BALANCED, rules=(Rule(2, 0.0, 0.3),), commits_when_settled=True)
 ACCURATE = replace(BALANCED, rules=())
-POLICIES: dict[CommitMode, Policy] = {"fast": FAST, "balanced": BALANCED, "accurate": ACCURATE}
+
+
+def padded(profile: Profile) -> Profile:
+    """The same with every window padded to the 30 s that the model was trained on, to compare by."""
+    return replace(profile, step_padding=FULL, end_padding=FULL)
+
+
+def agreeing(profile: Profile) -> Profile:
+    """The same for passes that know no attention: words are sure when two in a row said them."""
+    rules = (Rule(passes=2, probability=0.0, behind_s=0.0),) if profile.rules else ()
+    return replace(profile, rules=rules, margin=0.0)
+
+
+def translating(profile: Profile) -> Profile:
+    """The same for translation, whose words do not follow the order of speech: they are sure at a pause."""
+    return replace(profile, rules=())
+
+
+PROFILES: dict[CommitMode, Profile] = {"fast": FAST, "balanced": BALANCED, "accurate": ACCURATE}

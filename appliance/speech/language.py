@@ -1,0 +1,28 @@
+"""Which language an utterance is in: the model's guess, held against the languages allowed and the one before.
+
+A short utterance is often guessed wrongly, and a wrong guess comes out translated. So the language stays what it
+was unless another is clearly likelier, and may be limited to those spoken at a site.
+"""
+
+from collections.abc import Mapping, Sequence
+
+SWITCH_PROBABILITY = 0.7
+"""How likely another language must be before an utterance is taken to be in it."""
+
+
+def choose(
+    probabilities: Mapping[str, float], allowed: Sequence[str] = (), previous: str | None = None
+) -> tuple[str, float]:
+    """The language of an utterance, and its probability among those allowed.
+
+    Args:
+        probabilities: of each language the model knows.
+        allowed: languages to choose among; empty: all.
+        previous: language of the utterance before.
+    """
+    among = {code: value for code, value in probabilities.items() if not allowed or code in allowed}
+    total = sum(among.values()) or 1.0
+    best = max(among, key=lambda code: among[code])
+    if previous in among and among[best] / total < SWITCH_PROBABILITY:
+        best = previous
+    return best, among[best] / total
