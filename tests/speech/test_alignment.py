@@ -11,7 +11,7 @@ def peak(frame: int, frames: int = 60, width: int = 4) -> torch.Tensor:
 
 def prompt(content_frames: int = 60, frames: int = 60) -> AttendedFrames:
     """As after the forced tokens of a pass, which attend to nothing in particular."""
-    attended = AttendedFrames(2, 30, content_frames, torch.device("cpu"))
+    attended = AttendedFrames(content_frames)
     noise = torch.rand(2, 4, frames, generator=torch.Generator().manual_seed(3))
     attended.push((noise + 1).softmax(-1))
     return attended
@@ -20,30 +20,54 @@ def prompt(content_frames: int = 60, frames: int = 60) -> AttendedFrames:
 def test_follows_the_attention_of_each_token() -> None:
     attended = prompt()
     for frame in (10, 20, 33, 50):
-        assert abs(attended.push(peak(frame)) - frame) <= 3
+        [found] = attended.push(peak(frame))
+        assert abs(found - frame) <= 3
+
+
+def test_several_tokens_at_once_get_a_frame_each() -> None:
+    wanted = (10, 20, 33, 50)
+    found = prompt().push(torch.cat([peak(frame) for frame in wanted], 1), newest=4)
+    assert len(found) == 4
+    assert all(abs(one - other) <= 3 for one, other in zip(found, wanted, strict=True))
+
+
+def test_dropped_tokens_leave_no_trace() -> None:
+    attended, fresh = prompt(), prompt()
+    attended.push(peak(20))
+    attended.push(torch.cat([peak(50), peak(55)], 1), newest=2)
+    attended.drop(2)
+    fresh.push(peak(20))
+    for frame in (30, 31, 45):
+        assert attended.push(peak(frame)) == fresh.push(peak(frame))
+
+
+def test_dropping_nothing_drops_nothing() -> None:
+    attended, fresh = prompt(), prompt()
+    attended.drop(0)
+    assert attended.push(peak(33)) == fresh.push(peak(33))
 
 
 def test_padding_never_counts() -> None:
     attended = prompt(content_frames=30)
     attended.push(peak(10))
-    assert attended.push(peak(50)) < 30
+    assert attended.push(peak(50))[0] < 30
 
 
 def test_a_frame_that_every_token_attends_to_is_normalised_away() -> None:
     attended = prompt()
     sink = 5 * peak(2, width=2)
     for frame in range(10, 50, 4):
-        last = attended.push(peak(frame) + sink)
+        [last] = attended.push(peak(frame) + sink)
     assert abs(last - 46) <= 3
 
 
 def test_a_spike_of_one_frame_is_filtered() -> None:
-    attended = AttendedFrames(2, 10, 60, torch.device("cpu"))
+    attended = AttendedFrames(60)
     row = peak(40, width=6)
     row[:, :, 5] = 1.0
-    assert abs(attended.push(row) - 40) <= 2
+    assert abs(attended.push(row)[0] - 40) <= 2
 
 
 def test_a_window_shorter_than_the_filter() -> None:
-    attended = AttendedFrames(2, 10, 2, torch.device("cpu"))
-    assert attended.push(peak(1, frames=2)) in (0, 1)
+    attended = AttendedFrames(2)
+    assert attended.push(peak(1, frames=2))[0] in (0, 1)

@@ -1,6 +1,6 @@
 import pytest
 
-from appliance.speech.recognizer import repeated_tail
+from appliance.speech.loops import repeated_tail
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+import time
+
+import pytest
+
+from appliance.speech.capacity import LONGEST_STEP_S, UTILISATION, measured, streams
+
+
+def test_streams_fill_the_threads_so_far_and_no_further() -> None:
+    for workers in (1, 2, 16):
+        for pass_s in (0.01, 0.037, 0.2):
+            count = streams(pass_s, workers)
+            assert count * pass_s <= workers * UTILISATION * LONGEST_STEP_S < (count + 1) * pass_s
+
+
+def test_a_machine_too_slow_for_one_still_serves_one() -> None:
+    assert streams(30.0, 1) == 1
+
+
+def test_one_slow_pass_among_a_few_does_not_count() -> None:
+    waits = iter([0.3, 0.02, 0.02, 0.02, 0.02])
+    assert measured(lambda: time.sleep(next(waits))) == pytest.approx(0.02, abs=0.02)
