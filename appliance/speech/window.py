@@ -112,8 +112,13 @@ class Window:
         return self._after(best, words)
 
     def restarted(self) -> "Window":
-        """An empty window from the end of the audio on, for lack of anything committed in this one."""
-        return self._next(self.heard)
+        """The window that goes on where `cut` finds no place: with the words not committed, or empty at the end."""
+        if not self.tentative:
+            return self._next(self.heard)
+        frame = max(self.frames // 2, self.tentative[0].first_frame - round(MAX_REACH_S * FRAMES_PER_S))
+        made = self._next(self.start + frame * FRAME_SAMPLES)
+        made.tentative = [word.moved(-frame) for word in self.tentative]
+        return made
 
     def _next(self, start: int) -> "Window":
         made = Window(start, language=self.language, prompt=self._prompt)

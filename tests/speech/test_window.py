@@ -117,6 +117,17 @@ def test_restarted_begins_where_the_audio_ended() -> None:
     assert (after.prefix, after.draft, after.context) == ((), (), ())
 
 
+@pytest.mark.parametrize(("at_s", "start_s"), [(19.0, 18.7), (12.0, 11.7), (3.0, 10.0)])
+def test_restarted_keeps_what_is_not_committed_and_at_most_half_of_the_window(at_s: float, start_s: float) -> None:
+    made = Window(SAMPLE_RATE_HZ, language="en")
+    word = TimedWord(" w1", (Token(1, 0.9, round(at_s * FRAMES_PER_S)), Token(2, 0.9, round(19.5 * FRAMES_PER_S))))
+    made.take([word], "en", (1 + HEARD_S) * SAMPLE_RATE_HZ)
+    after = made.restarted()
+    assert after.start == pytest.approx((1 + start_s) * SAMPLE_RATE_HZ, abs=FRAME_SAMPLES)
+    assert after.draft == (1, 2) and after.heard == made.heard
+    assert after.start + after.tentative[0].last_frame * FRAME_SAMPLES == (1 + 19.5) * SAMPLE_RATE_HZ
+
+
 def test_the_language_is_open_until_a_word_is_committed() -> None:
     made = Window(0, language=None)
     assert made.language_to_ask() is None
