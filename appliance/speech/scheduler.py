@@ -62,12 +62,22 @@ class Stream:
 
         Raises:
             TimeoutError: it takes longer.
-            ApplianceError: the stream was closed before its end.
+            ApplianceError: the stream failed, or was closed before its end.
+            OSError: as ``on_snapshot`` raised it, writing somewhere.
         """
         try:
-            return self.finished.result(timeout_s)
-        except CancelledError as error:
-            raise ApplianceError("the stream was closed before its end", code="closed") from error
+            error = self.finished.exception(timeout_s)
+        except CancelledError as cancelled:
+            raise ApplianceError("the stream was closed before its end", code="closed") from cancelled
+        if error is None:
+            return self.finished.result()
+        if isinstance(error, ApplianceError | OSError):
+            raise error
+        raise ApplianceError(
+            f"the stream failed: {type(error).__name__}: {error}",
+            "is there enough memory? wlk-appliance selftest tries the models alone",
+            code="internal",
+        ) from error
 
     def close(self) -> None:
         """Leave the engine; a pass under way ends without effect."""
@@ -83,7 +93,8 @@ class Stream:
             self.finished.set_result(snapshot)
 
     def fail(self, error: BaseException) -> None:
-        if self.finished.set_running_or_notify_cancel():
+        """End with an error, unless it has ended already."""
+        if not self.finished.done() and self.finished.set_running_or_notify_cancel():
             self.finished.set_exception(error)
 
 
@@ -140,13 +151,13 @@ class Scheduler:
     def _release(self, held: list[Stream], turn: "Future[None]") -> None:
         """After a turn: streams that have more to hear wait again; if it failed, its streams end with the error."""
         error = None if turn.cancelled() else turn.exception()
+        if error is not None:
+            for stream in held:
+                stream.fail(error)
         with self._lock:
             self._busy.difference_update(held)
         for stream in held:
-            if error is not None:
-                stream.fail(error)
-            else:
-                self.wake(stream)
+            self.wake(stream)
 
     def close(self) -> None:
         """Wait for the turns under way and let the threads end; streams that are not finished stay so."""
