@@ -1,5 +1,7 @@
 """``wlk-appliance serve``: the server."""
 
+import os
+
 from appliance import log
 from appliance.server.settings import load_settings
 
@@ -7,6 +9,8 @@ from appliance.server.settings import load_settings
 def main(argv: list[str]) -> int:
     settings = load_settings(argv)
     log.configure(settings.log_level)
+    # The engine's workers are the parallelism; numpy's own threads would only spin beside them. Read once, at import.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from appliance.server.main import run_server  # after the settings: --help and mistakes answer at once
 
     run_server(settings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
+from appliance.server.memory import trim
 from appliance.server.models import compute_type
 from appliance.server.protocol import PROTOCOL_VERSION, Options
 from appliance.server.settings import Settings
@@ -112,6 +113,7 @@ class Service:
         )
         for language in (settings.language, *settings.languages):
             engine.check_language(language)
+        trim()
         return engine
 
     def stream_options(self, options: Options) -> StreamOptions:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from appliance.pair.dimensions import Dimensions
-from appliance.speech.linear import Linear, Precision, float_linear, int8_linear
+from appliance.speech.linear import Linear, Precision, float_linear, int8_linear, int8_rows
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class TextDecoder:
         self._layers = [_Layer(make, f"blocks.{index}.", wanted[index]) for index in range(dimensions.n_text_layer)]
         self._cross = make.cross(dimensions.n_text_layer)
         self._norm = make.norm("ln")
-        self._embedding = make.tensor("token_embedding.weight", torch.float16)
+        self._embedding = make.rows("token_embedding.weight")
         self._positions = make.tensor("positional_embedding")
         self._vocabulary = make.linear("token_embedding")
 
@@ -119,7 +119,7 @@ class TextDecoder:
         """
         counts = [len(row.tokens) for row in rows]
         ids = torch.tensor([token for row in rows for token in row.tokens], device=self.device)
-        x = self._embedding[ids].to(self._dtype) + torch.cat([self._positions_of(row) for row in rows])
+        x = self._embedding(ids) + torch.cat([self._positions_of(row) for row in rows])
         attention: list[list[Tensor]] = [[] for _ in rows]
         for index, layer in enumerate(self._layers):
             x = layer.attend_own(x, rows, counts, index)
@@ -154,6 +154,14 @@ class _Maker:
 
     def tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
         return self._weights[name].to(self._device, dtype or self._dtype)
+
+    def rows(self, name: str) -> Linear:
+        """Rows of a weight by their numbers: a copy of its own, so that the file it was mapped from can go."""
+        weight = self._weights[name]
+        if self._is_int8:
+            return int8_rows(weight)
+        kept = weight.to(self._device, self._dtype, copy=True)
+        return lambda ids: kept[ids]
 
     def linear(self, *names: str, scaled: bool = False) -> Linear:
         """One product for several that share their input; a bias that the model lacks is zero.

@@ -78,6 +78,19 @@ class Encoder:
                 states += torch.as_tensor(encoded, device=self._device)
         return states
 
+    def search(
+        self, states: torch.Tensor, prompt: Sequence[int], *, beam: int, limit: int, suppressed: Sequence[int]
+    ) -> list[int]:
+        """Tokens after ``prompt`` by beam search with CTranslate2's own decoder: at most ``limit`` with the prompt.
+
+        ``states`` are those of one window, as `encode` gives them.
+        """
+        view = ctranslate2.StorageView.from_array(states[None].contiguous())
+        [result] = self.model.generate(
+            view, [list(prompt)], beam_size=beam, max_length=limit, suppress_tokens=list(suppressed)
+        )
+        return list(result.sequences_ids[0])
+
     def encode_view(self, window: Samples, padded_samples: int) -> ctranslate2.StorageView:
         """The same for one window, as CTranslate2's own decoder wants it."""
         mel = self._log_mel(window, padded_samples)

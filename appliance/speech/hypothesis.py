@@ -68,8 +68,8 @@ class Request:
     ``prefix``: committed tokens of this window, forced. ``draft``: what the pass before found after them; its first
     ``firm`` tokens are kept unless another is likelier by more than ``margin`` (natural log). ``context``: tokens
     spoken before the window. ``language``: a code, or None to choose among ``languages`` (empty: all), with
-    ``previous_language`` in mind. ``is_final``: no audio follows, so the text runs to its end. ``padded_samples``:
-    length the window is padded to with silence.
+    ``previous_language`` in mind. ``is_final``: no audio follows, so the text runs to its end. ``beam``: hypotheses
+    followed at once; 1 is greedy. ``padded_samples``: length the window is padded to with silence.
     """
 
     window: Samples
@@ -84,3 +84,4 @@ class Request:
     previous_language: str | None = None
     task: Task = "transcribe"
     is_final: bool = False
+    beam: int = 1

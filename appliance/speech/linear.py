@@ -19,6 +19,7 @@ Linear = Callable[[Tensor], Tensor]
 Precision = Literal["float32", "float16", "int8"]
 
 _MAX_INT8 = 127
+_ROWS_AT_ONCE = 4096
 
 
 def float_linear(weight: Tensor, bias: Tensor | None) -> Linear:
@@ -39,6 +40,16 @@ def int8_linear(weight: Tensor, bias: Tensor | None, *, many_rows: bool = False)
     reduce_range = not _has_vnni()
     multiply = torch.ops.quantized.linear_dynamic
     return lambda x: multiply(x, packed, reduce_range)
+
+
+def int8_rows(weight: Tensor) -> Linear:
+    """Rows of a float weight ``[rows, width]`` by their numbers, kept as int8 with a scale for each row."""
+    scale = (weight.abs().amax(1, keepdim=True).float() / _MAX_INT8).clamp_min(1e-12)
+    kept = torch.empty(weight.shape, dtype=torch.int8)
+    for first in range(0, weight.shape[0], _ROWS_AT_ONCE):
+        part = slice(first, first + _ROWS_AT_ONCE)
+        kept[part] = (weight[part].float() / scale[part]).round().to(torch.int8)
+    return lambda ids: kept[ids] * scale[ids]
 
 
 def int8_available() -> bool:

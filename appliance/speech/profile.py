@@ -27,20 +27,33 @@ FULL = Padding(30, 0)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """``step_s``: new audio between two passes. ``settle_s``: silence after which the text is decoded to its end.
-    ``cut_s``: a longer window is cut after a committed word. ``longest_s``: a longer one is cut anywhere.
+    """When passes are made, and what they hear.
+
+    ``first_s``: audio before the first pass of an utterance, its lead included; ``step_s``: new audio between two
+    passes. ``settle_s``: silence after which the text is decoded to its end, to be committed when the pause is long
+    enough (with ``commits_when_settled`` at once). ``margin``: how much likelier (natural log) another token must be to
+    change one that was shown. ``cut_s``: a longer window is cut after a committed word; ``longest_s``: a longer one
+    is cut in any case, after words that end ``full_behind_s`` before its end. ``end_beam``: hypotheses followed at once
+    when an utterance is over. ``memory_tokens``: how much of the last utterance is context for the next.
     """
 
     rules: tuple[Rule, ...]
-    step_s: float = 0.7
+    first_s: float = 0.8
+    step_s: float = 0.6
     settle_s: float = 0.3
     commits_when_settled: bool = False
     step_padding: Padding = Padding(5, 2)
-    end_padding: Padding = Padding(10, 4)
-    cut_s: float = 12.0
+    end_padding: Padding = Padding(12, 6)
+    cut_s: float = 8.0
     longest_s: float = 22.0
     full_behind_s: float = 1.5
-    margin: float = 0.0
+    margin: float = 1.0
+    end_beam: int = 1
+    memory_tokens: int = 0
+
+    @property
+    def first_samples(self) -> int:
+        return round(self.first_s * SAMPLE_RATE_HZ)
 
     @property
     def step_samples(self) -> int:
@@ -59,9 +72,9 @@ class Profile:
         return round(self.longest_s * SAMPLE_RATE_HZ)
 
 
-BALANCED = Profile(rules=(Rule(2, 0.0, 1.5),))
+BALANCED = Profile(rules=(Rule(2, 0.7, 0.8), Rule(3, 0.5, 1.2), Rule(3, 0.0, 1.9)))
 FAST = replace(BALANCED, rules=(Rule(2, 0.0, 0.3),), commits_when_settled=True)
-ACCURATE = replace(BALANCED, rules=())
+ACCURATE = replace(BALANCED, rules=(), end_padding=Padding(20, 8), end_beam=5)
 
 
 def padded(profile: Profile) -> Profile:

@@ -77,7 +77,9 @@ class Recognizer:
     def _recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
         states = self.encoder.encode([(request.window, request.padded_samples) for request in requests])
         caches = self.decoder.start(states)
-        passes = [_Pass(self, request, cache) for request, cache in zip(requests, caches, strict=True)]
+        passes = [
+            _Pass(self, request, cache, rows) for request, cache, rows in zip(requests, caches, states, strict=True)
+        ]
         running = passes
         while running:
             steps = self.decoder.step([one.row() for one in running])
@@ -88,8 +90,9 @@ class Recognizer:
 class _Pass:
     """The token loop of one window: `row` says what to decode next, `take` what came of it."""
 
-    def __init__(self, recognizer: Recognizer, request: Request, cache: DecoderCache) -> None:
+    def __init__(self, recognizer: Recognizer, request: Request, cache: DecoderCache, states: Tensor) -> None:
         self._r = recognizer
+        self._states = states
         self._request = request
         self._cache = cache
         frames = min(cache.cross[0][0].shape[1], -(-len(request.window) // FRAME_SAMPLES))
@@ -121,6 +124,8 @@ class _Pass:
     def _first_row(self) -> Row:
         assert self._language is not None
         prompt = [*self._r.codec.after_sot(self._language, self._request.task), *self._request.prefix]
+        if self._request.beam > 1:
+            self._draft = self._search([*self._before, *prompt])
         tokens = [*prompt, *self._draft]
         project = list(range(len(prompt) - 1, len(tokens)))
         if not self._knows_start:
@@ -128,6 +133,14 @@ class _Pass:
             tokens = [*self._before, *tokens]
             project = [shift - 1, *(shift + position for position in project)]
         return Row(self._cache, tokens, project)
+
+    def _search(self, prompt: Sequence[int]) -> list[int]:
+        """The text by beam search; the pass then only finds where its tokens were spoken, and where it goes astray."""
+        limit = min(len(prompt) + self._max_tokens, self._r.decoder.dimensions.n_text_ctx)
+        found = self._r.encoder.search(
+            self._states, prompt, beam=self._request.beam, limit=limit, suppressed=self._r.codec.suppressed
+        )
+        return found[: self._max_tokens]
 
     def take(self, step: Step) -> bool:
         """Take over what a step found.
@@ -169,15 +182,12 @@ class _Pass:
         if not self._tokens:
             logits[0, self._forbidden_first()] = -torch.inf
         best = logits.argmax(-1)
-        if not self._tokens and self._request.margin:
-            firm = min(self._request.firm, len(self._draft))
-            drafted = torch.tensor(self._draft[:firm], dtype=torch.long, device=best.device)
-            rows = logits[:firm]
-            close = rows.gather(-1, drafted[:, None])[:, 0] >= rows.amax(-1) - self._request.margin
-            best[:firm] = torch.where(close, drafted, best[:firm])
+        draft = self._draft if not self._tokens else []
+        if not draft and self._request.beam > 1:
+            return False
+        best = self._keep_draft(logits, best, draft)
         chosen = logits.gather(-1, best[:, None])[:, 0]
         probabilities = (chosen - logits.logsumexp(-1)).exp().tolist()
-        draft = self._draft if not self._tokens else []
         for index, token in enumerate(best.tolist()):
             end = self._judge(token, frames[index])
             if end is not None:
@@ -190,6 +200,8 @@ class _Pass:
             if len(self._tokens) >= self._max_tokens:
                 self._end = End.LENGTH
                 return False
+            if index + 1 == len(draft) and self._request.beam > 1:
+                return False
             if index == len(draft) or draft[index] != token:
                 unused = count - 1 - index
                 self._cache.truncate(self._cache.tokens - unused)
@@ -197,6 +209,17 @@ class _Pass:
                 self._next = [token]
                 break
         return True
+
+    def _keep_draft(self, logits: Tensor, best: Tensor, draft: Sequence[int]) -> Tensor:
+        """The best tokens ``[n]``, or those of the draft where they are not much worse (or the draft is the result)."""
+        firm = len(draft) if self._request.beam > 1 else min(self._request.firm, len(draft))
+        margin = torch.inf if self._request.beam > 1 else self._request.margin
+        if not firm or not margin:
+            return best
+        drafted = torch.tensor(draft[:firm], device=best.device)
+        rows = logits[:firm]
+        is_close = rows.gather(-1, drafted[:, None])[:, 0] >= rows.amax(-1) - margin
+        return torch.cat([torch.where(is_close, drafted, best[:firm]), best[firm:]])
 
     def _forbidden_first(self) -> Tensor:
         """What may not come first: nothing, or more of a word that is committed already."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from appliance.speech.commit import TimedWord, sure
 from appliance.speech.hypothesis import CONTEXT_TOKENS, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Task
+from appliance.speech.language import SWITCH_PROBABILITY
 from appliance.speech.profile import BALANCED, Profile
 from appliance.speech.text import TextCodec
 from appliance.speech.transcript import Transcript
@@ -23,6 +24,9 @@ from appliance.speech.window import Window
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_LOG_PROBABILITY = -1.0
 """Text less likely than this (mean natural log), where no-speech is likely, is not speech: the reference's rule."""
+
+LONGEST_MEMORY_SAMPLES = 10 * SAMPLE_RATE_HZ
+"""After a longer silence (10 s) an utterance begins without the context of the one before."""
 
 MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
 """A longer prompt is cut, so that the text of a long utterance still has room behind it."""
@@ -66,6 +70,7 @@ class Session:
         self._tracker = UtteranceTracker()
         self._transcript = Transcript()
         self._lock = threading.Lock()
+        self._spoken: tuple[int, ...] = ()
         self._inbox: deque[Samples] = deque()
         self._received = 0
         self._finished = False
@@ -142,7 +147,8 @@ class Session:
         position = self._tracker.position
         if boundary is Boundary.BEGIN:
             start = max(self._tracker.start, self._audio_start)
-            self._window = Window(start, language=self._language, prompt=self._prompt)
+            spoken = self._spoken if start - self._tracker.end < LONGEST_MEMORY_SAMPLES else ()
+            self._window = Window(start, language=self._language, prompt=self._prompt, spoken=spoken)
         window = self._window
         if window is None:
             self._decided = position
@@ -163,7 +169,8 @@ class Session:
             return None
         if self._tracker.silence >= self._profile.settle_samples:
             return self._ask(_Pass.SETTLE, window, self._tracker.speech_end)
-        if position - window.heard >= self._profile.step_samples:
+        step = self._profile.first_samples if window.heard == window.start else self._profile.step_samples
+        if position - window.heard >= step:
             return self._ask(_Pass.STEP, window, position)
         return None
 
@@ -184,6 +191,7 @@ class Session:
             previous_language=self._previous_language,
             task=self._options.task,
             is_final=kind is not _Pass.STEP,
+            beam=1 if kind is _Pass.STEP else self._profile.end_beam,
         )
 
     def absorb(self, hypothesis: Hypothesis) -> None:
@@ -192,6 +200,7 @@ class Session:
         assert self._window is not None
         (kind, end), self._asked = self._asked, None
         window = self._window
+        asks_language = window.language_to_ask() is None
         words = [] if self._is_noise(window, hypothesis) else self._words(hypothesis)
         window.take(words, hypothesis.language, end)
         window.settled = self._tracker.last_speech if kind is _Pass.SETTLE else None
@@ -204,13 +213,15 @@ class Session:
         elif kind is _Pass.SETTLE and self._profile.commits_when_settled:
             self._commit(window, len(window.tentative))
         else:
-            self._commit(window, sure(window.tentative, window.frames, self._profile.rules))
+            is_clear = not asks_language or hypothesis.language_probability >= SWITCH_PROBABILITY
+            self._commit(window, sure(window.tentative, window.frames, self._profile.rules) if is_clear else 0)
             if end - window.start >= self._profile.cut_samples:
                 self._window = window.cut(self._profile.cut_s / 2) or window
 
     def _close(self, window: Window) -> None:
         """The utterance is over: what is still tentative is its text."""
         self._commit(window, len(window.tentative))
+        self._spoken = window.spoken[-self._profile.memory_tokens :] if self._profile.memory_tokens else ()
         self._window = None
         self._transcript.close_line()
         self._decided = self._tracker.position

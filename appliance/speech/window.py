@@ -16,11 +16,20 @@ _SENTENCE_GAP_FRAMES = 25
 class Window:
     """From ``start`` (samples of the stream) to wherever the utterance has come."""
 
-    def __init__(self, start: int, *, language: str | None, prompt: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, start: int, *, language: str | None, prompt: tuple[int, ...] = (), spoken: tuple[int, ...] = ()
+    ) -> None:
+        """Begin an utterance.
+
+        Args:
+            language: a code, or None to choose it.
+            prompt: tokens that stand before everything.
+            spoken: tokens of what was said before.
+        """
         self.start = start
         self.language = language
         self._prompt = prompt
-        self._spoken: tuple[int, ...] = ()
+        self._spoken = spoken
         self.committed: list[TimedWord] = []
         self.tentative: list[TimedWord] = []
         self.heard = start
@@ -28,16 +37,24 @@ class Window:
         self.settled: int | None = None
         """Where the speech ended that the last pass took for all of it."""
         self._chooses_language = language is None
+        self._is_first = True
         self._last_end_s = start / SAMPLE_RATE_HZ
 
     @property
     def context(self) -> tuple[int, ...]:
-        """What stands before the window: the prompt, and the latest words of the utterance."""
+        """What stands before the window: the prompt, and the latest words; not those while the language is open."""
+        if self.language_to_ask() is None:
+            return self._prompt
         return (*self._prompt, *self._spoken[-(CONTEXT_TOKENS - len(self._prompt)) :])
 
     @property
     def prefix(self) -> tuple[int, ...]:
         return tuple(token.id for word in self.committed for token in word.tokens)
+
+    @property
+    def spoken(self) -> tuple[int, ...]:
+        """What was said up to the last committed word, at most `CONTEXT_TOKENS`."""
+        return (*self._spoken, *self.prefix)[-CONTEXT_TOKENS:]
 
     @property
     def draft(self) -> tuple[int, ...]:
@@ -56,7 +73,7 @@ class Window:
 
     def language_to_ask(self) -> str | None:
         """None as long as the language is open: it is settled by the first committed word."""
-        return None if self._chooses_language and not self.committed and not self._spoken else self.language
+        return None if self._chooses_language and self._is_first and not self.committed else self.language
 
     def count_behind(self, behind_s: float) -> int:
         """How many tentative words at the front end at least ``behind_s`` before the end of the audio."""
@@ -121,8 +138,8 @@ class Window:
         return made
 
     def _next(self, start: int) -> "Window":
-        made = Window(start, language=self.language, prompt=self._prompt)
-        made._spoken = self._spoken
+        made = Window(start, language=self.language, prompt=self._prompt, spoken=self._spoken)
+        made._is_first = False
         made._chooses_language = self._chooses_language
         made._last_end_s = self._last_end_s
         made.heard = self.heard
