@@ -80,3 +80,10 @@ def base_pair(manifest: Manifest, store: Store, librivox: tuple[Spoken, ...]) ->
         missing(f"base can't be fetched: {error}")
     ranks = fetched(manifest.tokenizer(model.tokenizer), store)
     return bake(model, weights, ranks, librivox[0].path, ROOT / "build" / "pairs").pair
+
+
+@pytest.fixture(scope="session")
+def spanish(manifest: Manifest, store: Store) -> Spoken:
+    """A short Spanish sentence."""
+    item = manifest.recording("es-pangrama")
+    return Spoken(item.name, fetched(item, store), item.language, item.transcript)

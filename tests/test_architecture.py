@@ -1,6 +1,8 @@
 """The directions in which modules may import each other, read from the code as text."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,35 @@ def test_speech_and_server_know_no_build_tools() -> None:
         offenders(within("pair") + within("speech") + within("server"), (*tools, "yaml", "requests", "huggingface_hub"))
         == []
     )
+
+
+LIGHT = ("session", "scheduler", "window", "commit", "profile", "language", "hypothesis", "transcript", "utterance")
+"""Modules of speech that the server and clients load at once."""
+
+
+def reached(files: list[Path]) -> set[str]:
+    """Everything imported when these modules are, through our own modules."""
+    by_name = {name(file): file for file in MODULES}
+    found: set[str] = set()
+    waiting = [module for file in files for module in imports(file, top_level_only=True)]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += imports(by_name[module], top_level_only=True) if module in by_name else []
+    return found
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_the_rules_of_a_stream_need_no_torch(module: str) -> None:
+    assert not {"torch", "ctranslate2"} & reached([ROOT / "speech" / f"{module}.py"])
+
+
+@pytest.mark.parametrize("module", ["appliance.server.main", "appliance.commands.transcribe", "appliance.local"])
+def test_torch_is_loaded_after_the_port_is_open_and_by_no_client(module: str) -> None:
+    """Also not by a package that we import: what counts is what is loaded in the end."""
+    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
 def test_the_bench_measures_from_outside() -> None:

@@ -53,6 +53,7 @@ def test_frozen_and_secret() -> None:
 def test_lists_are_given_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WLK_TLS_NAMES", "a.example, 10.0.0.2,")
     assert load_settings([]).tls_names == ("a.example", "10.0.0.2")
+    assert load_settings(["--languages", "en,de"]).languages == ("en", "de")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,12 @@ def test_lists_are_given_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--port", "eighty"], r"--port \(WLK_PORT\) is 'eighty': .*integer"),
         (["--port", "70000"], r"--port \(WLK_PORT\) is '70000': .*65535"),
         (["--device", "gpu"], r"--device \(WLK_DEVICE\) is 'gpu': .*'cpu' or 'cuda'"),
+        (["--commit", "soon"], r"--commit \(WLK_COMMIT\) is 'soon': .*'fast', 'balanced' or 'accurate'"),
+        (["--policy", "guess"], r"--policy \(WLK_POLICY\) is 'guess': .*'alignatt' or 'localagreement'"),
+        (["--window", "wide"], r"--window \(WLK_WINDOW\) is 'wide': .*'short' or 'full'"),
+        (["--task", "sing"], r"--task \(WLK_TASK\) is 'sing': .*'transcribe' or 'translate'"),
+        (["--initial-prompt", "x" * 1001], r"--initial-prompt \(WLK_INITIAL_PROMPT\) is .*at most 1000 characters"),
+        (["--max-sessions", "-1"], r"--max-sessions .* greater than or equal to 0"),
         (["--max-backlog-s", "-1"], r"--max-backlog-s .* greater than or equal to 1"),
         (["--no-such-flag"], r"unrecognized arguments: --no-such-flag"),
         (["--tls-cert", "a.pem"], r"--tls-cert \(WLK_TLS_CERT\) needs --tls-key"),
@@ -103,6 +110,8 @@ def test_every_setting_is_documented_as_it_is() -> None:
         text = rows[flag(name)[2:]]
         assert f"`{variable(name)}`" in text
         assert row.description is not None and row.description in text
+        if isinstance(row.default, str | int | float) and not isinstance(row.default, bool) and row.default != "":
+            assert f"`{row.default}`" in text
 
 
 def test_unknown_variables_are_remarked() -> None:
