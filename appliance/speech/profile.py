@@ -34,7 +34,7 @@ class Profile:
     enough (with ``commits_when_settled`` at once). ``margin``: how much likelier (natural log) another token must be to
     change one that was shown. ``cut_s``: a longer window is cut after a committed word; ``longest_s``: a longer one
     is cut in any case, after words that end ``full_behind_s`` before its end. ``end_beam``: hypotheses followed at once
-    when an utterance is over. ``memory_tokens``: how much of the last utterance is context for the next.
+    when an utterance is over.
     """
 
     rules: tuple[Rule, ...]
@@ -49,7 +49,6 @@ class Profile:
     full_behind_s: float = 1.5
     margin: float = 1.0
     end_beam: int = 1
-    memory_tokens: int = 0
 
     @property
     def first_samples(self) -> int:

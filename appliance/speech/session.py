@@ -25,9 +25,6 @@ NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_LOG_PROBABILITY = -1.0
 """Text less likely than this (mean natural log), where no-speech is likely, is not speech: the reference's rule."""
 
-LONGEST_MEMORY_SAMPLES = 10 * SAMPLE_RATE_HZ
-"""After a longer silence (10 s) an utterance begins without the context of the one before."""
-
 MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
 """A longer prompt is cut, so that the text of a long utterance still has room behind it."""
 
@@ -70,7 +67,6 @@ class Session:
         self._tracker = UtteranceTracker()
         self._transcript = Transcript()
         self._lock = threading.Lock()
-        self._spoken: tuple[int, ...] = ()
         self._inbox: deque[Samples] = deque()
         self._received = 0
         self._finished = False
@@ -147,8 +143,7 @@ class Session:
         position = self._tracker.position
         if boundary is Boundary.BEGIN:
             start = max(self._tracker.start, self._audio_start)
-            spoken = self._spoken if start - self._tracker.end < LONGEST_MEMORY_SAMPLES else ()
-            self._window = Window(start, language=self._language, prompt=self._prompt, spoken=spoken)
+            self._window = Window(start, language=self._language, prompt=self._prompt)
         window = self._window
         if window is None:
             self._decided = position
@@ -221,7 +216,6 @@ class Session:
     def _close(self, window: Window) -> None:
         """The utterance is over: what is still tentative is its text."""
         self._commit(window, len(window.tentative))
-        self._spoken = window.spoken[-self._profile.memory_tokens :] if self._profile.memory_tokens else ()
         self._window = None
         self._transcript.close_line()
         self._decided = self._tracker.position

@@ -16,20 +16,12 @@ _SENTENCE_GAP_FRAMES = 25
 class Window:
     """From ``start`` (samples of the stream) to wherever the utterance has come."""
 
-    def __init__(
-        self, start: int, *, language: str | None, prompt: tuple[int, ...] = (), spoken: tuple[int, ...] = ()
-    ) -> None:
-        """Begin an utterance.
-
-        Args:
-            language: a code, or None to choose it.
-            prompt: tokens that stand before everything.
-            spoken: tokens of what was said before.
-        """
+    def __init__(self, start: int, *, language: str | None, prompt: tuple[int, ...] = ()) -> None:
+        """Begin an utterance in ``language`` (None: to be chosen), with the tokens of a prompt before its text."""
         self.start = start
         self.language = language
         self._prompt = prompt
-        self._spoken = spoken
+        self._spoken: tuple[int, ...] = ()
         self.committed: list[TimedWord] = []
         self.tentative: list[TimedWord] = []
         self.heard = start
@@ -37,14 +29,11 @@ class Window:
         self.settled: int | None = None
         """Where the speech ended that the last pass took for all of it."""
         self._chooses_language = language is None
-        self._is_first = True
         self._last_end_s = start / SAMPLE_RATE_HZ
 
     @property
     def context(self) -> tuple[int, ...]:
-        """What stands before the window: the prompt, and the latest words; not those while the language is open."""
-        if self.language_to_ask() is None:
-            return self._prompt
+        """What stands before the window: the prompt, and the latest words of the utterance."""
         return (*self._prompt, *self._spoken[-(CONTEXT_TOKENS - len(self._prompt)) :])
 
     @property
@@ -73,7 +62,7 @@ class Window:
 
     def language_to_ask(self) -> str | None:
         """None as long as the language is open: it is settled by the first committed word."""
-        return None if self._chooses_language and self._is_first and not self.committed else self.language
+        return None if self._chooses_language and not self.committed and not self._spoken else self.language
 
     def count_behind(self, behind_s: float) -> int:
         """How many tentative words at the front end at least ``behind_s`` before the end of the audio."""
@@ -130,16 +119,17 @@ class Window:
 
     def restarted(self) -> "Window":
         """The window that goes on where `cut` finds no place: with the words not committed, or empty at the end."""
-        if not self.tentative:
-            return self._next(self.heard)
-        frame = max(self.frames // 2, self.tentative[0].first_frame - round(MAX_REACH_S * FRAMES_PER_S))
+        frame = self.frames
+        if self.tentative:
+            frame = max(frame // 2, self.tentative[0].first_frame - round(MAX_REACH_S * FRAMES_PER_S))
         made = self._next(self.start + frame * FRAME_SAMPLES)
+        made._spoken = self.spoken
         made.tentative = [word.moved(-frame) for word in self.tentative]
         return made
 
     def _next(self, start: int) -> "Window":
-        made = Window(start, language=self.language, prompt=self._prompt, spoken=self._spoken)
-        made._is_first = False
+        made = Window(start, language=self.language, prompt=self._prompt)
+        made._spoken = self._spoken
         made._chooses_language = self._chooses_language
         made._last_end_s = self._last_end_s
         made.heard = self.heard
