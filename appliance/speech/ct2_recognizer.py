@@ -60,7 +60,7 @@ class Ct2Recognizer:
             suppress_tokens=list(codec.suppressed),
             return_no_speech_prob=True,
         )
-        ids = list(result.sequences_ids[0])
+        ids = list(result.sequences_ids[0])[len(request.prefix) :]  # CTranslate2 gives a forced prefix back too
         end = End.LENGTH if len(ids) >= budget else End.TEXT
         if repeated := repeated_tail(ids):
             ids, end = ids[:-repeated], End.REPETITION

@@ -81,11 +81,13 @@ class Encoder:
     def search(
         self, states: torch.Tensor, prompt: Sequence[int], *, beam: int, limit: int, suppressed: Sequence[int]
     ) -> list[int]:
-        """Tokens after ``prompt`` by beam search with CTranslate2's own decoder: at most ``limit`` with the prompt.
+        """Text tokens by beam search with CTranslate2's own decoder, those that ``prompt`` ends with included.
 
-        ``states`` are those of one window, as `encode` gives them.
+        At most ``limit`` with the whole prompt. ``states`` are those of one window, as `encode` gives them.
         """
-        view = ctranslate2.StorageView.from_array(states[None].contiguous())
+        batch = states[None].contiguous()
+        # CTranslate2 reads a tensor on a GPU where it is, and one on the CPU as an array only.
+        view = ctranslate2.StorageView.from_array(batch.numpy() if self._device == "cpu" else batch)
         [result] = self.model.generate(
             view, [list(prompt)], beam_size=beam, max_length=limit, suppress_tokens=list(suppressed)
         )

@@ -140,7 +140,7 @@ class _Pass:
         found = self._r.encoder.search(
             self._states, prompt, beam=self._request.beam, limit=limit, suppressed=self._r.codec.suppressed
         )
-        return found[: self._max_tokens]
+        return found[len(self._request.prefix) :][: self._max_tokens]  # CTranslate2 gives a forced prefix back too
 
     def take(self, step: Step) -> bool:
         """Take over what a step found.

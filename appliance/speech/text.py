@@ -20,6 +20,9 @@ _CLOSING = string.punctuation + "。，、！？：；」』）》”’…"
 # Marks that may follow a word that is complete.
 _ENDING = '.,!?;:)]}"%…'
 
+# What stands for bytes that make no character.
+_INCOMPLETE = "\ufffd"
+
 # How a byte-level tokenizer writes the space in front of a word.
 _SPACE = "Ġ"
 
@@ -79,7 +82,11 @@ class TextCodec:
 
         Tokens of an incomplete UTF-8 sequence at the end are left out.
         """
-        texts, groups = self._tokenizer(language).split_to_word_tokens(list(ids))
+        tokenizer = self._tokenizer(language)
+        whole = list(ids)
+        while whole and tokenizer.decode(whole).endswith(_INCOMPLETE):
+            whole.pop()
+        texts, groups = tokenizer.split_to_word_tokens(whole)
         words: list[tuple[str, list[int]]] = []
         for text, group in zip(texts, groups, strict=True):
             stripped = text.strip()

@@ -119,12 +119,13 @@ class Window:
 
     def restarted(self) -> "Window":
         """The window that goes on where `cut` finds no place: with the words not committed, or empty at the end."""
-        frame = self.frames
-        if self.tentative:
-            frame = max(frame // 2, self.tentative[0].first_frame - round(MAX_REACH_S * FRAMES_PER_S))
-        made = self._next(self.start + frame * FRAME_SAMPLES)
+        if not self.tentative:
+            made = self._next(self.heard)
+        else:
+            frame = max(self.frames // 2, self.tentative[0].first_frame - round(MAX_REACH_S * FRAMES_PER_S))
+            made = self._next(self.start + frame * FRAME_SAMPLES)
+            made.tentative = [word.moved(-frame) for word in self.tentative]
         made._spoken = self.spoken
-        made.tentative = [word.moved(-frame) for word in self.tentative]
         return made
 
     def _next(self, start: int) -> "Window":

@@ -128,6 +128,21 @@ def test_restarted_keeps_what_is_not_committed_and_at_most_half_of_the_window(at
     assert after.start + after.tentative[0].last_frame * FRAME_SAMPLES == (1 + 19.5) * SAMPLE_RATE_HZ
 
 
+def test_restarted_goes_on_from_what_was_committed() -> None:
+    made = Window(0, language=None)
+    made.take(spoken(1, 2, 19), "de", HEARD_S * SAMPLE_RATE_HZ)
+    made.commit(2)
+    after = made.restarted()
+    assert (after.context, after.prefix, after.draft) == ((0, 1), (), (2,))
+    assert after.language_to_ask() == "de"
+
+
+def test_the_language_stays_open_where_nothing_was_committed() -> None:
+    made = Window(0, language=None)
+    made.take([], "nn", HEARD_S * SAMPLE_RATE_HZ)
+    assert made.restarted().language_to_ask() is None
+
+
 def test_the_language_is_open_until_a_word_is_committed() -> None:
     made = Window(0, language=None)
     assert made.language_to_ask() is None
