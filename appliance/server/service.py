@@ -111,8 +111,8 @@ class Service:
                 policy=settings.policy,
             )
         )
-        for language in (settings.language, *settings.languages):
-            engine.check_language(language)
+        engine.check_language(settings.language)
+        engine.check_languages(settings.languages)
         trim()
         return engine
 

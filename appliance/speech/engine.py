@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -122,16 +123,23 @@ class Engine:
             ApplianceError: the model does not know the language.
         """
         self.check_language(options.language)
+        self.check_languages(options.languages)
         return Stream(Session(self._codec, self._vad, options), self._scheduler, on_snapshot)
 
     def check_language(self, language: str) -> None:
         """Raise an `ApplianceError` unless ``language`` is "auto" or a code the model knows."""
-        if language != "auto" and language not in self.languages:
-            raise ApplianceError(
-                f"unknown language: {language!r}",
-                f"auto, or one of: {', '.join(self.languages)}",
-                code="unsupported_language",
-            )
+        if language != "auto":
+            self.check_languages([language])
+
+    def check_languages(self, languages: Sequence[str]) -> None:
+        """Raise an `ApplianceError` unless the model knows all of them."""
+        for language in languages:
+            if language not in self.languages:
+                raise ApplianceError(
+                    f"unknown language: {language!r}",
+                    f"auto, or one of: {', '.join(self.languages)}",
+                    code="unsupported_language",
+                )
 
     def warm_up(self) -> None:
         """Run voice activity, encoder and decoder on quiet noise, and measure what the machine carries.
