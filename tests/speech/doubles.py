@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.speech.commit import Rule
 from appliance.speech.hypothesis import FRAME_SAMPLES, FRAMES_PER_S, End, Hypothesis, Request, Token
+from appliance.speech.profile import Padding, Profile
 from appliance.speech.session import Session, StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 
@@ -18,6 +20,20 @@ UNIT = 2.0**-20
 WORD_S = 0.32
 GAP_S = 0.16
 EDGE_FRAMES = FRAMES_PER_S // 4
+
+
+PLAIN = Profile(
+    rules=(Rule(2, 0.0, 0.5),),
+    first_s=0.6,
+    step_s=0.6,
+    settle_s=0.3,
+    step_padding=Padding(5, 2),
+    end_padding=Padding(10, 4),
+    cut_s=8.0,
+    longest_s=22.0,
+    full_behind_s=1.5,
+)
+"""Fixed here, so that tuning the real ones changes no test of the rules."""
 
 
 def silence(seconds: float) -> Samples:
@@ -108,6 +124,10 @@ def heard_in(window: Samples) -> list[Token]:
 def session(options: StreamOptions | None = None) -> Session:
     """A session in the language of numbered words."""
     return Session(Codec(), Vad(), options or StreamOptions(language="en"))  # type: ignore[arg-type]
+
+
+def options(profile: Profile = PLAIN) -> StreamOptions:
+    return StreamOptions(language="en", profile=profile)
 
 
 def turn(one: Session, recognizer: Recognizer) -> list[Snapshot]:

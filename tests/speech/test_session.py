@@ -7,15 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from appliance.speech.commit import Rule
-from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Token
-from appliance.speech.profile import PROFILES, Padding, Profile, padded, translating
-from appliance.speech.session import MAX_PROMPT_TOKENS, StreamOptions
-from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Samples, Snapshot
+from appliance.speech.profile import PROFILES, Profile, padded, translating
+from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Snapshot
 from tests.speech.doubles import (
     GAP_S,
+    PLAIN,
     WORD_S,
     Recognizer,
+    options,
     said,
     session,
     silence,
@@ -25,24 +24,7 @@ from tests.speech.doubles import (
     word,
 )
 
-PLAIN = Profile(
-    rules=(Rule(2, 0.0, 0.5),),
-    first_s=0.6,
-    step_s=0.6,
-    settle_s=0.3,
-    step_padding=Padding(5, 2),
-    end_padding=Padding(10, 4),
-    cut_s=8.0,
-    longest_s=22.0,
-    full_behind_s=1.5,
-)
-"""Fixed here, so that tuning the real ones changes no test of the rules."""
-
 ALL = {"plain": PLAIN, **PROFILES, "translating": translating(PLAIN), "full": padded(PLAIN)}
-
-
-def options(profile: Profile = PLAIN) -> StreamOptions:
-    return StreamOptions(language="en", profile=profile)
 
 
 def numbers(count: int, first: int = 1) -> list[int]:
@@ -260,101 +242,3 @@ def test_feeding_from_another_thread_loses_nothing() -> None:
     thread.join()
     last = one.snapshot()
     assert last is not None and said(last) == numbers(300)
-
-
-class Guesses(Recognizer):
-    """Takes the first words for Dutch while there is nothing else, and later ones for German and French."""
-
-    def _hear(self, request: Request) -> Hypothesis:
-        found = super()._hear(request)
-        if request.language is not None:
-            return found
-        first = found.tokens[0].id if found.tokens else 0
-        language = "nl" if len(found.tokens) < 2 else "de" if first < 4 else "fr"
-        return replace(found, language=language, language_probability=0.9)
-
-
-def test_the_language_is_asked_in_each_pass_until_a_word_is_committed_and_anew_in_each_utterance() -> None:
-    recognizer = Guesses()
-    one = session(StreamOptions(profile=replace(PLAIN, rules=())))
-    audio = np.concatenate([speech(1, 3), silence(1.0), speech(4, 3), silence(1.0)])
-    last = stream(one, recognizer, audio)[-1]
-    assert {request.language for request in recognizer.requests} == {None}
-    before = [request.previous_language for request in recognizer.requests]
-    assert before == sorted(before, key=lambda code: code is not None)
-    assert set(before) == {None, "de"}
-    assert [line.language for line in last.lines] == ["de", "fr"]
-
-
-def test_the_language_stays_open_no_longer_than_to_the_first_committed_word() -> None:
-    recognizer = Guesses()
-    stream(session(StreamOptions(profile=PLAIN)), recognizer, speech(1, 100))
-    asked = [request.language for request in recognizer.requests]
-    assert asked[0] is None and asked[-1] == "de"
-    assert asked == sorted(asked, key=lambda code: code is not None)
-
-
-def test_a_set_language_holds_from_the_next_utterance_on() -> None:
-    one, recognizer = session(options()), Recognizer()
-    one.feed(speech(1, 4))
-    turn(one, recognizer)
-    one.set_language("de")
-    one.feed(np.concatenate([speech(5, 4), silence(1.0), speech(9, 4)]))
-    turn(one, recognizer)
-    one.finish()
-    turn(one, recognizer)
-    last = one.snapshot()
-    assert last is not None
-    assert [line.language for line in last.lines] == ["en", "de"]
-
-
-def test_the_prompt_stands_before_every_window_and_is_bounded() -> None:
-    prompt = " ".join(str(number) for number in range(5000, 5000 + 2 * MAX_PROMPT_TOKENS))
-    recognizer = Recognizer()
-    one = session(StreamOptions(language="en", prompt=prompt, profile=PLAIN))
-    stream(one, recognizer, np.concatenate([speech(1, 100), silence(1.0), speech(101, 3)]))
-    wanted = tuple(range(5000, 5000 + MAX_PROMPT_TOKENS))
-    assert all(request.context[:MAX_PROMPT_TOKENS] == wanted for request in recognizer.requests)
-    assert any(len(request.context) > MAX_PROMPT_TOKENS for request in recognizer.requests)
-
-
-def test_passes_are_padded_as_the_profile_says() -> None:
-    recognizer = Recognizer()
-    stream(session(options(padded(PLAIN))), recognizer, speech(1, 30))
-    assert {request.padded_samples for request in recognizer.requests} == {FULL_WINDOW_SAMPLES}
-    recognizer = Recognizer()
-    stream(session(options()), recognizer, speech(1, 30))
-    for request in recognizer.requests:
-        padding = PLAIN.end_padding if request.is_final else PLAIN.step_padding
-        assert request.padded_samples == padding.length(len(request.window))
-
-
-class Doubtful(Recognizer):
-    """Hears the same unlikely word in everything, and says how likely there was no speech."""
-
-    def __init__(self, no_speech: float, probability: float, end: End = End.TEXT) -> None:
-        super().__init__()
-        self._answer = (no_speech, probability, end)
-
-    def _hear(self, request: Request) -> Hypothesis:
-        no_speech, probability, end = self._answer
-        frame = len(request.window) // FRAME_SAMPLES // 2
-        return Hypothesis((Token(7, probability, frame),), end, "en", 1.0, no_speech)
-
-
-@pytest.mark.parametrize(
-    ("no_speech", "probability", "end", "expected"),
-    [
-        (0.9, 0.2, End.TEXT, []),
-        (0.9, 0.9, End.REPETITION, []),
-        (0.9, 0.9, End.TEXT, [7]),
-        (0.3, 0.2, End.TEXT, [7]),
-        (0.3, 0.2, End.REPETITION, [7]),
-    ],
-)
-def test_unlikely_text_where_no_speech_is_likely_is_dropped(
-    no_speech: float, probability: float, end: End, expected: list[int]
-) -> None:
-    noise: Samples = np.concatenate([speech(1, 2), silence(1.0)])
-    last = stream(session(options()), Doubtful(no_speech, probability, end), noise)[-1]
-    assert said(last) == expected
