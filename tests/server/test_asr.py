@@ -153,6 +153,7 @@ def test_text_frames_are_answered_and_never_fatal(server: Running, librivox: tup
         ("?format=mp7", "bad_request", 1008),
         ("?rate=0x10", "bad_request", 1008),
         ("?words=maybe", "bad_request", 1008),
+        ("?task=sing", "bad_request", 1008),
     ],
 )
 def test_bad_parameters_are_named(server: Running, query: str, code: str, close: int) -> None:
