@@ -20,7 +20,7 @@ COMMANDS: dict[str, str] = {
     "image": "build, save or inspect a container image",
     "demo": "run an image with networking off and stream a recording through it",
     "serve": "turn live speech into text over a WebSocket",
-    "transcribe": "stream an audio file through a running server and print the text",
+    "transcribe": "stream a recording through a server, or in this process: text, subtitles or JSON",
     "health": "ask a running server whether it is alive, or ready",
     "bench": "stream recordings at real-time pace and measure accuracy, latency and cost",
     "selftest": "load a pair, transcribe a known recording and compare",
