@@ -200,6 +200,7 @@ class Connection:
 
     async def _write(self) -> None:
         """Send what is new, until the last of it."""
+        sent: Snapshot | None = None
         sent_lag_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
@@ -209,8 +210,9 @@ class Connection:
                 continue
             self._news.clear()
             last = self._all_said.is_set()
-            await self._send_update()
-            sent_lag_s = lag_s
+            if self._latest is not sent or lag_s != sent_lag_s:
+                sent, sent_lag_s = self._latest, lag_s
+                await self._send_update()
             if last:
                 return
             with contextlib.suppress(TimeoutError):
