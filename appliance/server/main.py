@@ -9,7 +9,7 @@ import uvicorn
 
 from appliance.errors import ApplianceError
 from appliance.server.app import create_app
-from appliance.server.memory import give_back_early
+from appliance.server.memory import share_one_arena
 from appliance.server.models import locate
 from appliance.server.service import Service
 from appliance.server.settings import Settings, describe, unknown_variables
@@ -43,7 +43,7 @@ def run_server(settings: Settings) -> None:
     Raises:
         ApplianceError: a setting or file is wrong, the port is taken, or the models don't load or warm up.
     """
-    give_back_early()
+    share_one_arena()
     pair, vad_file = locate(settings)
     files = prepare(settings)
     listener = bind(settings.host, settings.port)
