@@ -10,7 +10,17 @@ import pytest
 
 from appliance.run import run
 from tests.conftest import Spoken, missing
-from tests.server.running import committed, field_client, opened, pcm, pieces, running, updates, word_errors
+from tests.server.running import (
+    committed,
+    environment,
+    field_client,
+    opened,
+    pcm,
+    pieces,
+    running,
+    updates,
+    word_errors,
+)
 
 pytestmark = pytest.mark.model
 
@@ -56,6 +66,15 @@ def test_control_an_attempt_is_seen(attempt: str, tmp_path: Path) -> None:
 def test_control_loopback_is_no_attempt(tmp_path: Path) -> None:
     assert not traced("import socket; socket.socket().connect_ex(('127.0.0.1', 9))", tmp_path / "log")
     assert "127.0.0.1" in (tmp_path / "log").read_text()
+
+
+def test_onnx_runtime_gathers_nothing_to_send(vad_file: Path, tmp_path: Path) -> None:
+    """Its wheels keep usage data in the account's cache, and send it after a while, unless they are told not to."""
+    program = f"from pathlib import Path; from appliance.speech.vad import VadModel; VadModel(Path({str(vad_file)!r}))"
+    env = environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    env.pop("ORT_DISABLE_TELEMETRY", None)
+    run([sys.executable, "-c", program], env=env, timeout_s=60)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_server_tries_no_connection(flags: list[str], tmp_path: Path, librivox: tuple[Spoken, ...]) -> None:
