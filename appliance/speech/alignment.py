@@ -37,11 +37,6 @@ class AttendedFrames:
         frames: list[int] = _median_filter(wanted).mean(0).argmax(-1).tolist()
         return frames
 
-    def drop(self, count: int) -> None:
-        """Forget the ``count`` last rows: their tokens were not taken."""
-        if count and self._rows is not None:
-            self._rows = self._rows[:, :-count]
-
 
 def _median_filter(rows: Tensor) -> Tensor:
     """Running median over the last dimension of ``[heads, n, frames]``, edges reflected."""

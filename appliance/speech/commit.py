@@ -67,13 +67,15 @@ def counted(previous: Sequence[TimedWord], current: Sequence[TimedWord]) -> list
     return words
 
 
-def sure(words: Sequence[TimedWord], heard_frames: int, rules: Sequence[Rule]) -> int:
-    """How many words at the front satisfy one of the rules; never the last one, which the audio may cut short.
+def sure(words: Sequence[TimedWord], heard_frames: int, rules: Sequence[Rule], *, ends_word: bool = False) -> int:
+    """How many words at the front satisfy one of the rules.
 
-    ``heard_frames``: the audio the words were recognised from, 20 ms each.
+    Args:
+        heard_frames: the audio the words were recognised from, 20 ms each.
+        ends_word: whether the last word is known to be whole; else it is never sure, for the audio may cut it short.
     """
     count = 0
-    for word in words[:-1]:
+    for word in words if ends_word else words[:-1]:
         behind_s = (heard_frames - word.last_frame) / FRAMES_PER_S
         if not any(
             word.passes >= rule.passes and word.probability >= rule.probability and behind_s >= rule.behind_s

@@ -46,13 +46,18 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """The tokens after the prefix, and what ended them."""
+    """The tokens after the prefix, and what ended them.
+
+    ``ends_word``: the token that was not taken, since it attends to the end of the audio, begins another word; so the
+    last word taken is whole.
+    """
 
     tokens: tuple[Token, ...]
     end: End
     language: str
     language_probability: float
     no_speech_probability: float
+    ends_word: bool = False
 
     @property
     def mean_log_probability(self) -> float:

@@ -72,7 +72,7 @@ class Profile:
 
 
 BALANCED = Profile(rules=(Rule(2, 0.7, 0.8), Rule(3, 0.5, 1.2), Rule(3, 0.0, 1.9)))
-FAST = replace(BALANCED, rules=(Rule(2, 0.0, 0.3),), commits_when_settled=True)
+FAST = replace(BALANCED, rules=(Rule(1, 0.8, 0.2), Rule(2, 0.0, 0.3)), commits_when_settled=True)
 ACCURATE = replace(BALANCED, rules=(), end_padding=Padding(20, 8), end_beam=5)
 
 
@@ -89,7 +89,7 @@ def agreeing(profile: Profile) -> Profile:
 
 def translating(profile: Profile) -> Profile:
     """The same for translation, whose words do not follow the order of speech: they are sure at a pause."""
-    return replace(profile, rules=())
+    return replace(profile, rules=(), commits_when_settled=False)
 
 
 PROFILES: dict[CommitMode, Profile] = {"fast": FAST, "balanced": BALANCED, "accurate": ACCURATE}

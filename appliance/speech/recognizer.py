@@ -51,7 +51,7 @@ class Recognizer:
         suppressed[list(codec.suppressed)] = True
         self.suppressed = suppressed
         self.blank = torch.tensor(codec.blank, device=decoder.device)
-        self.continuations = torch.tensor(codec.continuations, device=decoder.device)
+        self.continuations = torch.tensor(sorted(codec.continuations), device=decoder.device)
         self.nothing = torch.tensor([], dtype=torch.long, device=decoder.device)
         self.language_codes = list(codec.language_tokens)
         self.language_tokens = torch.tensor(list(codec.language_tokens.values()), device=decoder.device)
@@ -113,6 +113,8 @@ class _Pass:
         self._tokens: list[Token] = []
         self._next: list[int] = []
         self._end = End.TEXT
+        self._ends_word = False
+        self._is_search = request.beam > 1
 
     def row(self) -> Row:
         if self._asks_language:
@@ -124,7 +126,7 @@ class _Pass:
     def _first_row(self) -> Row:
         assert self._language is not None
         prompt = [*self._r.codec.after_sot(self._language, self._request.task), *self._request.prefix]
-        if self._request.beam > 1:
+        if self._is_search:
             self._draft = self._search([*self._before, *prompt])
         tokens = [*prompt, *self._draft]
         project = list(range(len(prompt) - 1, len(tokens)))
@@ -176,50 +178,56 @@ class _Pass:
 
     def _take_text(self, logits: Tensor, attention: Tensor) -> bool:
         """Choose a token for each projected position, as far as the draft said the same."""
-        count = logits.shape[0]
-        frames = self._attended.push(attention, count)
+        draft = self._draft if not self._tokens else []
+        if self._is_search and not draft:
+            return False
         logits = logits.masked_fill(self._r.suppressed, -torch.inf)
         if not self._tokens:
             logits[0, self._forbidden_first()] = -torch.inf
-        best = logits.argmax(-1)
-        draft = self._draft if not self._tokens else []
-        if not draft and self._request.beam > 1:
+        best = self._chosen(logits, draft)
+        agreed = next((index for index, token in enumerate(draft) if best[index] != token), len(draft))
+        is_done = self._is_search and agreed == len(draft)
+        count = agreed if is_done else agreed + 1
+        unused = logits.shape[0] - count
+        frames = self._attended.push(attention[:, : attention.shape[1] - unused], count)
+        values = logits[:count].gather(-1, torch.tensor(best[:count], device=logits.device)[:, None])[:, 0]
+        probabilities = (values - logits[:count].logsumexp(-1)).exp().tolist()
+        for token, probability, frame in zip(best, probabilities, frames, strict=False):
+            if not self._take_token(Token(token, probability, frame)):
+                return False
+        if is_done:
             return False
-        best = self._keep_draft(logits, best, draft)
-        chosen = logits.gather(-1, best[:, None])[:, 0]
-        probabilities = (chosen - logits.logsumexp(-1)).exp().tolist()
-        for index, token in enumerate(best.tolist()):
-            end = self._judge(token, frames[index])
-            if end is not None:
-                self._end = end
-                return False
-            self._tokens.append(Token(token, probabilities[index], frames[index]))
-            if self._is_loop():
-                self._end = End.REPETITION
-                return False
-            if len(self._tokens) >= self._max_tokens:
-                self._end = End.LENGTH
-                return False
-            if index + 1 == len(draft) and self._request.beam > 1:
-                return False
-            if index == len(draft) or draft[index] != token:
-                unused = count - 1 - index
-                self._cache.truncate(self._cache.tokens - unused)
-                self._attended.drop(unused)
-                self._next = [token]
-                break
+        self._is_search = False
+        self._cache.truncate(self._cache.tokens - unused)
+        self._next = [best[agreed]]
         return True
 
-    def _keep_draft(self, logits: Tensor, best: Tensor, draft: Sequence[int]) -> Tensor:
-        """The best tokens ``[n]``, or those of the draft where they are not much worse (or the draft is the result)."""
-        firm = len(draft) if self._request.beam > 1 else min(self._request.firm, len(draft))
-        margin = torch.inf if self._request.beam > 1 else self._request.margin
-        if not firm or not margin:
-            return best
-        drafted = torch.tensor(draft[:firm], device=best.device)
-        rows = logits[:firm]
-        is_close = rows.gather(-1, drafted[:, None])[:, 0] >= rows.amax(-1) - margin
-        return torch.cat([torch.where(is_close, drafted, best[:firm]), best[firm:]])
+    def _chosen(self, logits: Tensor, draft: Sequence[int]) -> list[int]:
+        """The best tokens ``[n]``, or those of the draft that are not much worse (or possible, if it was searched)."""
+        best = logits.argmax(-1)
+        firm = len(draft) if self._is_search else min(self._request.firm, len(draft))
+        drafted = torch.tensor(draft[:firm], dtype=torch.long, device=best.device)
+        values = logits[:firm].gather(-1, drafted[:, None])[:, 0]
+        least = logits[:firm].amax(-1) - self._request.margin
+        is_kept = values > -torch.inf if self._is_search else values >= least
+        chosen: list[int] = torch.cat([torch.where(is_kept, drafted, best[:firm]), best[firm:]]).tolist()
+        return chosen
+
+    def _take_token(self, token: Token) -> bool:
+        """Take a token over, unless it ends the pass; whether the pass goes on."""
+        end = self._judge(token.id, token.frame)
+        if end is not None:
+            self._end = end
+            self._ends_word = end is End.AUDIO and self._begins_word(token.id)
+            return False
+        self._tokens.append(token)
+        if self._is_loop():
+            self._end = End.REPETITION
+            return False
+        if len(self._tokens) >= self._max_tokens:
+            self._end = End.LENGTH
+            return False
+        return True
 
     def _forbidden_first(self) -> Tensor:
         """What may not come first: nothing, or more of a word that is committed already."""
@@ -238,6 +246,10 @@ class _Pass:
             return End.REWIND
         return None
 
+    def _begins_word(self, token: int) -> bool:
+        assert self._language is not None
+        return not self._r.codec.has_spaces(self._language) or token not in self._r.codec.continuations
+
     def _is_loop(self) -> bool:
         repeated = repeated_tail([token.id for token in self._tokens])
         if repeated:
@@ -246,4 +258,11 @@ class _Pass:
 
     def hypothesis(self) -> Hypothesis:
         assert self._language is not None
-        return Hypothesis(tuple(self._tokens), self._end, self._language, self._language_probability, self._no_speech)
+        return Hypothesis(
+            tuple(self._tokens),
+            self._end,
+            self._language,
+            self._language_probability,
+            self._no_speech,
+            self._ends_word,
+        )

@@ -160,7 +160,9 @@ class Scheduler:
             self.wake(stream)
 
     def close(self) -> None:
-        """Wait for the turns under way and let the threads end; streams that are not finished stay so."""
+        """Wait for the turns under way and let the threads end; streams that still wait are closed."""
         with self._lock:
             self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+        for stream in self._busy:
+            stream.close()

@@ -209,7 +209,8 @@ class Session:
             self._commit(window, len(window.tentative))
         else:
             is_clear = not asks_language or hypothesis.language_probability >= SWITCH_PROBABILITY
-            self._commit(window, sure(window.tentative, window.frames, self._profile.rules) if is_clear else 0)
+            rules = self._profile.rules if is_clear else ()
+            self._commit(window, sure(window.tentative, window.frames, rules, ends_word=hypothesis.ends_word))
             if end - window.start >= self._profile.cut_samples:
                 self._window = window.cut(self._profile.cut_s / 2) or window
 

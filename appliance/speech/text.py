@@ -57,7 +57,7 @@ class TextCodec:
         """What may not come first: a space, or the end."""
         self.language_tokens = self._find_languages(base)
         self.suppressed = self._find_suppressed(base, dimensions.n_vocab)
-        self.continuations = tuple(token for token in range(base.eot) if self._continues(token))
+        self.continuations = frozenset(token for token in range(base.eot) if self._continues(token))
         """Tokens that lengthen the word before them: no space in front, and no mark that ends a word."""
 
     @property

@@ -31,22 +31,6 @@ def test_several_tokens_at_once_get_a_frame_each() -> None:
     assert all(abs(one - other) <= 3 for one, other in zip(found, wanted, strict=True))
 
 
-def test_dropped_tokens_leave_no_trace() -> None:
-    attended, fresh = prompt(), prompt()
-    attended.push(peak(20))
-    attended.push(torch.cat([peak(50), peak(55)], 1), newest=2)
-    attended.drop(2)
-    fresh.push(peak(20))
-    for frame in (30, 31, 45):
-        assert attended.push(peak(frame)) == fresh.push(peak(frame))
-
-
-def test_dropping_nothing_drops_nothing() -> None:
-    attended, fresh = prompt(), prompt()
-    attended.drop(0)
-    assert attended.push(peak(33)) == fresh.push(peak(33))
-
-
 def test_padding_never_counts() -> None:
     attended = prompt(content_frames=30)
     attended.push(peak(10))

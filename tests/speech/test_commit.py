@@ -82,3 +82,9 @@ def test_a_moved_word_keeps_all_but_its_place() -> None:
     moved = word.moved(-5)
     assert [token.frame for token in moved.tokens] == [0, 4]
     assert (moved.text, moved.ids, moved.probability, moved.passes) == ("ill", (1, 2), 0.4, 2)
+
+
+def test_the_last_word_is_sure_only_where_another_follows() -> None:
+    found = counted([], words("whole"))
+    assert sure(found, 50, [Rule(1, 0.0, 0.2)]) == 0
+    assert sure(found, 50, [Rule(1, 0.0, 0.2)], ends_word=True) == 1
