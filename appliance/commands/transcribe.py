@@ -18,7 +18,7 @@ from appliance.display import Display
 from appliance.errors import ApplianceError, UsageError
 from appliance.playback import Clip, duration_s, parse_time, show_time
 from appliance.result_file import check_writable, write_result
-from appliance.server.models import compute_type, locate
+from appliance.server.models import locate
 from appliance.server.places import own_certificate
 from appliance.server.settings import Settings, flag, load_settings, variable
 from appliance.speech.audio.decoder import AudioDecoder
@@ -30,7 +30,10 @@ _STDIN_BYTES = 4096
 _STDIN_WAIT_S = 0.2
 
 _SERVER_FLAGS = ("url", "token", "cacert", "insecure")
-_MODEL_SETTINGS = ("models_dir", "model", "encoder_dir", "decoder_dir", "vad_file", "device", "compute_type")
+_MODEL_SETTINGS = (
+    "models_dir", "model", "encoder_dir", "decoder_dir", "vad_file", "device", "compute_type",
+    "commit", "policy", "window", "languages", "task", "initial_prompt",
+)  # fmt: skip
 
 Watch = Callable[[Snapshot], None]
 Way = Callable[[Watch, threading.Event], None]
@@ -142,13 +145,10 @@ def _in_this_process(args: argparse.Namespace, samples: Iterable[Samples]) -> It
     pair, vad_file = locate(settings)
     if not args.quiet:
         print(f"loading {pair.name}", file=sys.stderr)
-    from appliance.speech.engine import Engine, EngineConfig  # imports torch, which a client never needs
-    from appliance.speech.session import StreamOptions
+    from appliance.server.streams import load_engine, stream_options  # what a client never needs
 
-    engine = Engine.load(
-        EngineConfig(pair=pair, vad_file=vad_file, device=settings.device, compute_type=compute_type(settings))
-    )
-    options = StreamOptions(language=args.language or settings.language)
+    engine = load_engine(settings, pair, vad_file)
+    options = stream_options(settings, language=args.language or settings.language, task=settings.task)
 
     def way(watch: Watch, stop: threading.Event) -> None:
         local.transcribe(samples, lambda take: engine.open_stream(options, take), watch, pace=args.pace, stop=stop)

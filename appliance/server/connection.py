@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from appliance.errors import ApplianceError
 from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control
 from appliance.server.service import STOP_GRACE_S, Service, restarting
+from appliance.server.streams import stream_options
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
@@ -38,7 +39,8 @@ class Connection:
         self._service = service
         self._options = options
         self._engine = service.engine()
-        self._stream = self._engine.open_stream(service.stream_options(options), self._take_snapshot)
+        wanted = stream_options(service.settings, language=options.language, task=options.task)
+        self._stream = self._engine.open_stream(wanted, self._take_snapshot)
         self._loop = asyncio.get_running_loop()
         self._decoder = AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=service.settings.pcm_format)
         self._updates = UpdateWriter(options.mode, words=options.words)

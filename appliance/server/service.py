@@ -14,11 +14,9 @@ from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from appliance.server.memory import trim
-from appliance.server.models import compute_type
-from appliance.server.protocol import PROTOCOL_VERSION, Options
+from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.settings import Settings
-from appliance.speech.profile import PROFILES, agreeing, padded, translating
-from appliance.speech.session import StreamOptions
+from appliance.server.streams import load_engine
 
 if TYPE_CHECKING:
     from appliance.speech.engine import Engine
@@ -98,41 +96,9 @@ class Service:
         threading.Thread(target=load, name="load-engine", daemon=True).start()
 
     def _load(self) -> "Engine":
-        from appliance.speech.engine import Engine, EngineConfig  # imports torch: the port must not wait for it
-
-        settings = self.settings
-        engine = Engine.load(
-            EngineConfig(
-                pair=self._pair,
-                vad_file=self._vad_file,
-                device=settings.device,
-                compute_type=compute_type(settings),
-                workers=settings.workers,
-                policy=settings.policy,
-            )
-        )
-        engine.check_language(settings.language)
-        engine.check_languages(settings.languages)
+        engine = load_engine(self.settings, self._pair, self._vad_file)
         trim()
         return engine
-
-    def stream_options(self, options: Options) -> StreamOptions:
-        """What a client's stream is like: its own wishes, and the server's settings."""
-        settings = self.settings
-        profile = PROFILES[settings.commit]
-        if settings.window == "full":
-            profile = padded(profile)
-        if settings.policy == "localagreement":
-            profile = agreeing(profile)
-        if options.task == "translate":
-            profile = translating(profile)
-        return StreamOptions(
-            language=options.language,
-            languages=settings.languages,
-            task=options.task,
-            prompt=settings.initial_prompt,
-            profile=profile,
-        )
 
     def engine(self) -> "Engine":
         """The loaded engine.
