@@ -4,7 +4,9 @@ A missing requirement (no engine, no browser, no index) skips a test with the re
 `CI` or `WLK_REQUIRE` is set: there it fails, so that nothing is skipped in silence.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -39,6 +41,17 @@ class Spoken:
     path: Path
     language: str
     transcript: str
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """A command run inside a test sets logging up for the process: what the test's stderr was is gone afterwards."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
