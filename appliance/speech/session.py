@@ -205,11 +205,12 @@ class Session:
         elif kind is _Pass.FULL:
             self._commit(window, window.count_behind(self._profile.full_behind_s))
             self._window = window.cut(self._profile.longest_s / 2) or window.restarted()
+        elif asks_language and hypothesis.language_probability < SWITCH_PROBABILITY:
+            pass  # in another language the same sounds are other words: more must be heard before any is sure
         elif kind is _Pass.SETTLE and self._profile.commits_when_settled:
             self._commit(window, len(window.tentative))
         else:
-            is_clear = not asks_language or hypothesis.language_probability >= SWITCH_PROBABILITY
-            rules = self._profile.rules if is_clear else ()
+            rules = self._profile.rules
             self._commit(window, sure(window.tentative, window.frames, rules, ends_word=hypothesis.ends_word))
             if end - window.start >= self._profile.cut_samples:
                 self._window = window.cut(self._profile.cut_s / 2) or window
