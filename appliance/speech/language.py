@@ -7,7 +7,7 @@ was unless another is clearly likelier, and may be limited to those spoken at a 
 from collections.abc import Mapping, Sequence
 
 SWITCH_PROBABILITY = 0.7
-"""A language this likely is taken without a look at the one before: of 54 utterances of 2 s it was always right then."""
+"""A language this likely is taken without a look at the one before: 44 of 54 utterances of 2 s had one, all right."""
 
 SWITCH_RATIO = 4.0
 """Below that, another language must be so many times as likely as the one before."""
