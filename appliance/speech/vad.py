@@ -3,12 +3,11 @@
 Model: Silero Team, silero-vad 6, MIT. The ONNX file comes from a local path; nothing is looked up.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile
 
 from appliance.errors import ApplianceError
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
@@ -35,12 +34,23 @@ class VadModel:
                 "wlk-appliance fetch silero-vad, then name the file with --vad-file",
                 code="missing_model",
             )
+        # Its wheels send usage data to their maker unless this is set before they are loaded (its Privacy.md).
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
+        except (
+            errors.Fail,
+            errors.InvalidArgument,
+            errors.InvalidGraph,
+            errors.InvalidProtobuf,
+            errors.NoSuchFile,
+        ) as error:
             raise ApplianceError(
                 f"{file} is not a usable silero-vad model: {_first_line(error)}",
                 "copy silero_vad.onnx of silero-vad 6 there",
