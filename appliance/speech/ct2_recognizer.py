@@ -14,12 +14,11 @@ from appliance.speech.encoder import Encoder
 from appliance.speech.hypothesis import (
     CONTEXT_TOKENS,
     FRAME_SAMPLES,
-    FRAMES_PER_S,
-    TOKENS_PER_S,
     End,
     Hypothesis,
     Request,
     Token,
+    token_budget,
 )
 from appliance.speech.language import choose
 from appliance.speech.loops import repeated_tail
@@ -49,23 +48,22 @@ class Ct2Recognizer:
         context = request.context[-CONTEXT_TOKENS:]
         start = [codec.sot, *codec.after_sot(language, request.task)]
         before = [codec.sot_prev, *context] if context else []
-        prompt = [*before, *start, *request.prefix]
+        prompt = [*before, *start]
         frames = -(-len(request.window) // FRAME_SAMPLES)
-        budget = int(frames / FRAMES_PER_S * TOKENS_PER_S) + 8
-        [result] = self._encoder.model.generate(
+        budget = token_budget(frames)
+        ids, no_speech = self._encoder.search(
             states,
-            [prompt],
-            beam_size=BEAM,
-            max_length=min(len(prompt) + budget, _TEXT_POSITIONS),
-            suppress_tokens=list(codec.suppressed),
-            return_no_speech_prob=True,
+            prompt,
+            request.prefix,
+            beam=BEAM,
+            limit=min(len(prompt) + len(request.prefix) + budget, _TEXT_POSITIONS),
+            suppressed=codec.suppressed,
         )
-        ids = list(result.sequences_ids[0])[len(request.prefix) :]  # CTranslate2 gives a forced prefix back too
         end = End.LENGTH if len(ids) >= budget else End.TEXT
         if repeated := repeated_tail(ids):
             ids, end = ids[:-repeated], End.REPETITION
         tokens = self._timed(states, start[:-1], request.prefix, ids, frames)
-        return Hypothesis(tokens, end, language, probability, float(result.no_speech_prob))
+        return Hypothesis(tokens, end, language, probability, no_speech)
 
     def _language(self, request: Request, states: ctranslate2.StorageView) -> tuple[str, float]:
         if request.language is not None:

@@ -83,19 +83,40 @@ class Encoder:
         return states
 
     def search(
-        self, states: torch.Tensor, prompt: Sequence[int], *, beam: int, limit: int, suppressed: Sequence[int]
-    ) -> list[int]:
-        """Text tokens by beam search with CTranslate2's own decoder, those that ``prompt`` ends with included.
+        self,
+        states: ctranslate2.StorageView,
+        prompt: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        beam: int,
+        limit: int,
+        suppressed: Sequence[int],
+    ) -> tuple[list[int], float]:
+        """Text tokens after ``prompt`` and ``prefix``, by beam search with CTranslate2's own decoder.
 
-        At most ``limit`` with the whole prompt. ``states`` are those of one window, as `encode` gives them.
+        Args:
+            states: of one window, as `encode_view` or `view_of` give them.
+            limit: the most tokens, prompt and prefix included.
+
+        Returns:
+            The tokens, and the no-speech probability.
         """
+        [result] = self.model.generate(
+            states,
+            [[*prompt, *prefix]],
+            beam_size=beam,
+            max_length=limit,
+            suppress_tokens=list(suppressed),
+            return_no_speech_prob=True,
+        )
+        # CTranslate2 gives a forced prefix back too.
+        return list(result.sequences_ids[0])[len(prefix) :], float(result.no_speech_prob)
+
+    def view_of(self, states: torch.Tensor) -> ctranslate2.StorageView:
+        """States of one window, as `encode` gives them, for CTranslate2's own decoder."""
         batch = states[None].contiguous()
         # CTranslate2 reads a tensor on a GPU where it is, and one on the CPU as an array only.
-        view = ctranslate2.StorageView.from_array(batch.numpy() if self._device == "cpu" else batch)
-        [result] = self.model.generate(
-            view, [list(prompt)], beam_size=beam, max_length=limit, suppress_tokens=list(suppressed)
-        )
-        return list(result.sequences_ids[0])
+        return ctranslate2.StorageView.from_array(batch.numpy() if self._device == "cpu" else batch)
 
     def encode_view(self, window: Samples, padded_samples: int) -> ctranslate2.StorageView:
         """The same for one window, as CTranslate2's own decoder wants it."""

@@ -25,6 +25,11 @@ CONTEXT_TOKENS = 100
 """How many tokens of earlier text are given as context."""
 
 
+def token_budget(frames: int) -> int:
+    """The most tokens that so much audio, 20 ms a frame, can hold."""
+    return int(frames / FRAMES_PER_S * TOKENS_PER_S) + 8
+
+
 class End(Enum):
     """Why a pass stopped."""
 

@@ -22,11 +22,11 @@ from appliance.speech.hypothesis import (
     FRAME_SAMPLES,
     FRAMES_PER_S,
     FULL_WINDOW_SAMPLES,
-    TOKENS_PER_S,
     End,
     Hypothesis,
     Request,
     Token,
+    token_budget,
 )
 from appliance.speech.language import choose
 from appliance.speech.loops import repeated_tail
@@ -102,7 +102,7 @@ class _Pass:
         context = request.context[-CONTEXT_TOKENS:]
         self._before = [codec.sot_prev, *context, codec.sot] if context else [codec.sot]
         used = len(self._before) + len(request.prefix) + 8
-        budget = int(frames / FRAMES_PER_S * TOKENS_PER_S) + 8
+        budget = token_budget(frames)
         self._max_tokens = max(0, min(budget, recognizer.decoder.dimensions.n_text_ctx - used))
         self._draft = list(request.draft[: self._max_tokens])
         self._language = request.language
@@ -125,9 +125,10 @@ class _Pass:
 
     def _first_row(self) -> Row:
         assert self._language is not None
-        prompt = [*self._r.codec.after_sot(self._language, self._request.task), *self._request.prefix]
+        after = self._r.codec.after_sot(self._language, self._request.task)
         if self._is_search:
-            self._draft = self._search([*self._before, *prompt])
+            self._draft = self._search([*self._before, *after])
+        prompt = [*after, *self._request.prefix]
         tokens = [*prompt, *self._draft]
         project = list(range(len(prompt) - 1, len(tokens)))
         if not self._knows_start:
@@ -138,11 +139,18 @@ class _Pass:
 
     def _search(self, prompt: Sequence[int]) -> list[int]:
         """The text by beam search; the pass then only finds where its tokens were spoken, and where it goes astray."""
-        limit = min(len(prompt) + self._max_tokens, self._r.decoder.dimensions.n_text_ctx)
-        found = self._r.encoder.search(
-            self._states, prompt, beam=self._request.beam, limit=limit, suppressed=self._r.codec.suppressed
+        prefix = self._request.prefix
+        limit = min(len(prompt) + len(prefix) + self._max_tokens, self._r.decoder.dimensions.n_text_ctx)
+        encoder = self._r.encoder
+        found, _ = encoder.search(
+            encoder.view_of(self._states),
+            prompt,
+            prefix,
+            beam=self._request.beam,
+            limit=limit,
+            suppressed=self._r.codec.suppressed,
         )
-        return found[len(self._request.prefix) :][: self._max_tokens]  # CTranslate2 gives a forced prefix back too
+        return found[: self._max_tokens]
 
     def take(self, step: Step) -> bool:
         """Take over what a step found.

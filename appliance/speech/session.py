@@ -206,7 +206,7 @@ class Session:
             self._commit(window, window.count_behind(self._profile.full_behind_s))
             self._window = window.cut(self._profile.longest_s / 2) or window.restarted()
         elif asks_language and hypothesis.language_probability < SWITCH_PROBABILITY:
-            pass  # in another language the same sounds are other words: more must be heard before any is sure
+            return  # in another language the same sounds are other words: more must be heard before any is sure
         elif kind is _Pass.SETTLE and self._profile.commits_when_settled:
             self._commit(window, len(window.tentative))
         else:
