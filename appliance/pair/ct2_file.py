@@ -22,7 +22,7 @@ BINARY_VERSION = 6
 SPEC_NAME = "WhisperSpec"
 
 # In the order of the type numbers. numpy has no bfloat16: such data can be sized but not read.
-_TYPES = ("float32", "int8", "int16", "int32", "float16", "bfloat16")
+TYPES = ("float32", "int8", "int16", "int32", "float16", "bfloat16")
 _ITEM_BYTES = (4, 1, 2, 4, 2, 2)
 _MAX_NAME_BYTES = 512
 _MAX_RANK = 4
@@ -41,10 +41,16 @@ class Variable:
 
 
 class Ct2File:
-    """The contents table of a ``model.bin``; arrays are read-only views of the mapped file."""
+    """The contents table of a ``model.bin``; arrays are read-only views of the mapped file.
 
-    def __init__(self, path: Path, data: mmap.mmap, variables: dict[str, Variable], aliases: dict[str, str]) -> None:
+    Used as a context, it lets go of the file at the end; no array of it may be left then.
+    """
+
+    def __init__(
+        self, path: Path, data: mmap.mmap, revision: int, variables: dict[str, Variable], aliases: dict[str, str]
+    ) -> None:
         self.path = path
+        self.revision = revision
         self.variables = variables
         self.aliases = aliases
         self._data = data
@@ -74,6 +80,16 @@ class Ct2File:
         return np.frombuffer(
             self._data, np.dtype(found.dtype), count=found.size // np.dtype(found.dtype).itemsize, offset=found.offset
         ).reshape(found.shape)
+
+    def stored(self, variable: Variable, size: int) -> bytes:
+        """The first ``size`` bytes of a variable, as they are in the file."""
+        return self._data[variable.offset : variable.offset + size]
+
+    def __enter__(self) -> "Ct2File":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data.close()
 
     def dimensions(self) -> Dimensions:
         """The model's sizes, from the shapes of its weights.
@@ -143,7 +159,7 @@ def open_ct2(path: Path) -> Ct2File:
     spec = scan.text("a specification name")
     if spec != SPEC_NAME:
         raise _broken(path, f"it holds a {spec!r} where a {SPEC_NAME!r} was expected")
-    scan.number("I", "a revision")
+    revision = scan.number("I", "a revision")
     variables = {}
     for _ in range(scan.count("variables")):
         variable = scan.variable()
@@ -154,7 +170,7 @@ def open_ct2(path: Path) -> Ct2File:
         aliases[alias] = scan.text("the target of an alias")
     if scan.at != len(data):
         raise _broken(path, f"{len(data) - scan.at} bytes follow its end")
-    return Ct2File(path, data, variables, aliases)
+    return Ct2File(path, data, revision, variables, aliases)
 
 
 class _Scan:
@@ -200,13 +216,13 @@ class _Scan:
         items = 1
         for axis in shape:
             items *= axis
-        if kind >= len(_TYPES) or size != items * _ITEM_BYTES[kind]:
+        if kind >= len(TYPES) or size != items * _ITEM_BYTES[kind]:
             raise _broken(self.path, f"{name} has shape {shape} of type {kind}, but {size} bytes")
         if self.at + size > len(self.data):
             raise _broken(
                 self.path, f"it ends at byte {len(self.data)}, inside {name} (which ends at {self.at + size})"
             )
-        variable = Variable(name, shape, _TYPES[kind], self.at, size)
+        variable = Variable(name, shape, TYPES[kind], self.at, size)
         self.at += size
         return variable
 

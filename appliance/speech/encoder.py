@@ -6,6 +6,7 @@ shorter feature arrays, and the cost falls with the length.
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import ctranslate2
@@ -15,6 +16,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
 from appliance.errors import ApplianceError
+from appliance.pair.encoder_half import encoder_half
 from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES
 from appliance.speech.types import Samples
 
@@ -31,26 +33,37 @@ class Encoder:
     """The encoder half of a pair; any number of threads may share it."""
 
     def __init__(
-        self, directory: Path, n_mels: int, *, device: str, compute_type: str, workers: int, threads: int
+        self,
+        directory: Path,
+        n_mels: int,
+        *,
+        device: str,
+        compute_type: str,
+        workers: int,
+        threads: int,
+        searches: bool = True,
     ) -> None:
         """Load a CTranslate2 Whisper model from a local folder.
 
         Args:
             workers: how many windows may be encoded at once.
             threads: CPU threads for each of them.
+            searches: load CTranslate2's own decoder too, so that `search` can be used.
 
         Raises:
             ApplianceError: the model can't be loaded on this device with this compute type.
         """
+        self.searches = searches
         try:
-            self.model = ctranslate2.models.Whisper(
-                str(directory),
-                device=device,
-                compute_type=compute_type,
-                inter_threads=workers,
-                intra_threads=threads,
-            )
-        except (RuntimeError, ValueError) as error:
+            with nullcontext(directory) if searches else encoder_half(directory) as folder:
+                self.model = ctranslate2.models.Whisper(
+                    str(folder),
+                    device=device,
+                    compute_type=compute_type,
+                    inter_threads=workers,
+                    intra_threads=threads,
+                )
+        except (RuntimeError, ValueError, OSError) as error:
             raise ApplianceError(
                 f"the encoder in {directory} can't be loaded on {device} as {compute_type}: {error}",
                 "choose another --device or --compute-type, or bake the pair again",

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 SWITCH_PROBABILITY = 0.7
 """A language this likely is taken without a look at the one before: 44 of 54 utterances of 2 s had one, all right."""
 
+DOUBTFUL_S = 4.0
+"""Where none is as likely as that, nothing is sure until so much of the utterance was heard."""
+
 SWITCH_RATIO = 4.0
 """Below that, another language must be so many times as likely as the one before."""
 
@@ -16,7 +19,10 @@ SWITCH_RATIO = 4.0
 def choose(
     probabilities: Mapping[str, float], allowed: Sequence[str] = (), previous: str | None = None
 ) -> tuple[str, float]:
-    """The language of an utterance, and its probability among those allowed.
+    """The language of an utterance, and its probability among all: 1 where only one is allowed.
+
+    What the languages that are not allowed would have had is doubt: 1.4 s of Portuguese were 59 % English among all,
+    and 83 % among five that were allowed.
 
     Args:
         probabilities: of each language the model knows.
@@ -28,4 +34,4 @@ def choose(
     best = max(among, key=lambda code: among[code])
     if previous in among and among[best] <= min(SWITCH_PROBABILITY * total, SWITCH_RATIO * among[previous]):
         best = previous
-    return best, among[best] / total
+    return best, 1.0 if len(among) == 1 else among[best]

@@ -12,7 +12,7 @@ import numpy as np
 
 from appliance.speech.commit import TimedWord, sure
 from appliance.speech.hypothesis import CONTEXT_TOKENS, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Task
-from appliance.speech.language import SWITCH_PROBABILITY
+from appliance.speech.language import DOUBTFUL_S, SWITCH_PROBABILITY
 from appliance.speech.profile import BALANCED, Profile
 from appliance.speech.text import TextCodec
 from appliance.speech.transcript import Transcript
@@ -195,7 +195,7 @@ class Session:
         assert self._window is not None
         (kind, end), self._asked = self._asked, None
         window = self._window
-        asks_language = window.language_to_ask() is None
+        doubtful = window.language_to_ask() is None and hypothesis.language_probability < SWITCH_PROBABILITY
         words = [] if self._is_noise(window, hypothesis) else self._words(hypothesis)
         window.take(words, hypothesis.language, end)
         window.settled = self._tracker.last_speech if kind is _Pass.SETTLE else None
@@ -205,7 +205,7 @@ class Session:
         elif kind is _Pass.FULL:
             self._commit(window, window.count_behind(self._profile.full_behind_s))
             self._window = window.cut(self._profile.longest_s / 2) or window.restarted()
-        elif asks_language and hypothesis.language_probability < SWITCH_PROBABILITY:
+        elif doubtful and end - window.start < DOUBTFUL_S * SAMPLE_RATE_HZ:
             return  # in another language the same sounds are other words: more must be heard before any is sure
         elif kind is _Pass.SETTLE and self._profile.commits_when_settled:
             self._commit(window, len(window.tentative))

@@ -21,9 +21,9 @@ def test_the_floor_for_a_switch(above: float, expected: str) -> None:
     assert choose({"en": 1 - likely, "nl": likely}, previous="en")[0] == expected
 
 
-def test_only_the_allowed_ones_are_chosen_and_their_probabilities_compared() -> None:
-    code, probability = choose(DOUBTFUL, allowed=("en", "de"))
-    assert code == "en" and probability == pytest.approx(0.9)
+def test_only_the_allowed_ones_are_chosen_and_what_the_others_had_is_doubt() -> None:
+    assert choose(DOUBTFUL, allowed=("en", "de")) == ("en", 0.45)
+    assert choose(DOUBTFUL, allowed=("de",)) == ("de", 1.0)
     assert choose(DOUBTFUL, allowed=("en", "de"), previous="de")[0] == "en"
 
 

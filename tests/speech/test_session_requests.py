@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Token
+from appliance.speech.language import DOUBTFUL_S
 from appliance.speech.profile import padded
 from appliance.speech.session import MAX_PROMPT_TOKENS, StreamOptions
 from appliance.speech.types import Samples
@@ -42,6 +43,19 @@ def test_the_language_stays_open_no_longer_than_to_the_first_committed_word() ->
     asked = [request.language for request in recognizer.requests]
     assert asked[0] is None and asked[-1] == "de"
     assert asked == sorted(asked, key=lambda code: code is not None)
+
+
+@pytest.mark.parametrize(("doubt", "first_s"), [(0.31, DOUBTFUL_S), (0.29, 0.0)])
+def test_no_word_is_sure_in_a_doubtful_language_until_much_was_heard(doubt: float, first_s: float) -> None:
+    class Doubts(Recognizer):
+        def _hear(self, request: Request) -> Hypothesis:
+            return replace(super()._hear(request), language_probability=1 - doubt)
+
+    one, recognizer = session(StreamOptions(profile=PLAIN)), Doubts()
+    states = stream(one, recognizer, speech(1, 100))
+    first = next(state for state in states if any(line.text for line in state.lines))
+    assert first_s <= first.decided_s <= first_s + 2
+    assert any(state.tentative for state in states[: states.index(first)])
 
 
 def test_a_set_language_holds_from_the_next_utterance_on() -> None:
