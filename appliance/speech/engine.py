@@ -106,9 +106,7 @@ class Engine:
             recognizer = Ct2Recognizer(encoder, codec)
         else:
             recognizer = Recognizer(encoder, _decoder(config), codec)
-        engine = cls(
-            recognizer, codec, vad, workers=workers, batch=_BATCH[device.type], searches=encoder.searches
-        )
+        engine = cls(recognizer, codec, vad, workers=workers, batch=_BATCH[device.type], searches=encoder.searches)
         engine.warm_up()
         log.info(
             "%s ready in %.1f s: %d workers, %d streams at once",

@@ -45,6 +45,5 @@ def test_the_decoder_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ApplianceError, match=r"no such file: .*model\.bin"):
-        with encoder_half(tmp_path):
-            pass
+    with pytest.raises(ApplianceError, match=r"no such file: .*model\.bin"), encoder_half(tmp_path):
+        pass
