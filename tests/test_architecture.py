@@ -92,7 +92,10 @@ def test_the_rules_of_a_stream_need_no_torch(module: str) -> None:
     assert not {"torch", "ctranslate2"} & reached([ROOT / "speech" / f"{module}.py"])
 
 
-@pytest.mark.parametrize("module", ["appliance.server.main", "appliance.commands.transcribe", "appliance.local"])
+@pytest.mark.parametrize(
+    "module",
+    ["appliance.server.main", "appliance.commands.transcribe", "appliance.client", "appliance.recording.local"],
+)
 def test_torch_is_loaded_after_the_port_is_open_and_by_no_client(module: str) -> None:
     """Also not by a package that we import: what counts is what is loaded in the end."""
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-import numpy as np
-
 from appliance.errors import ApplianceError
-from appliance.speech.types import SAMPLE_RATE_HZ, Samples
+from appliance.speech.types import SAMPLE_RATE_HZ
 
 PAUSE_S = 0.6
 """Between joined recordings."""
@@ -15,7 +13,6 @@ PAUSE_S = 0.6
 LONGEST_S = 3 * 3600.0
 
 _SAMPLE_BYTES = 2
-_FULL_SCALE = 32767
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +40,6 @@ class Clip:
     @property
     def length_s(self) -> float:
         return len(self.pcm) / _SAMPLE_BYTES / SAMPLE_RATE_HZ
-
-
-def s16le(samples: Samples) -> bytes:
-    """16-bit PCM of float samples in [-1, 1]."""
-    return np.rint(np.clip(samples, -1.0, 1.0) * _FULL_SCALE).astype("<i2").tobytes()
 
 
 def join(clips: Sequence[Clip], at_least_s: float, *, first: int = 0, name: str = "joined") -> Clip:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.bench.clips import Clip, s16le
+from appliance.bench.clips import Clip
+from appliance.speech.audio.pcm import s16le
 from appliance.speech.types import SAMPLE_RATE_HZ
 
 SECONDS_EACH = 60

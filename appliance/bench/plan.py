@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.bench.clips import Clip, s16le
+from appliance.bench.clips import Clip
 from appliance.bench.machine import circumstances
 from appliance.bench.noise import quiet_clips
 from appliance.bench.parts import alone, long_run, parallel, quiet
@@ -14,6 +14,7 @@ from appliance.bench.reference import BEAM, COMPUTE_TYPE, batch_clips
 from appliance.bench.results import BenchResult, SubjectResult
 from appliance.bench.servers import Subject, running
 from appliance.pair.locate import Pair
+from appliance.speech.audio.pcm import s16le
 
 log = logging.getLogger(__name__)
 

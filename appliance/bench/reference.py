@@ -4,8 +4,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from appliance.bench.clips import Clip, SpokenWord, s16le
+from appliance.bench.clips import Clip, SpokenWord
 from appliance.bench.recordings import AUTO, Recording, samples_of
+from appliance.speech.audio.pcm import s16le
 
 log = logging.getLogger(__name__)
 

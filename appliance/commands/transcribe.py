@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from appliance import client, local
+from appliance import client
 from appliance.client import ClientOptions
-from appliance.display import Display
 from appliance.errors import ApplianceError, UsageError
-from appliance.playback import Clip, duration_s, parse_time, show_time
-from appliance.result_file import check_writable, write_result
+from appliance.recording import local
+from appliance.recording.display import Display
+from appliance.recording.playback import Clip, duration_s, parse_time, show_time
+from appliance.recording.result_file import check_writable, write_result
+from appliance.recording.transcription import FORMATS, Transcription
 from appliance.server.models import locate
 from appliance.server.places import own_certificate
 from appliance.server.settings import Settings, flag, load_settings, variable
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file
 from appliance.speech.types import Samples, Snapshot
-from appliance.transcription import FORMATS, Transcription
 
 _STDIN_BYTES = 4096
 _STDIN_WAIT_S = 0.2

@@ -25,6 +25,9 @@ from pydantic_settings import (
 
 from appliance.errors import UsageError
 from appliance.server.places import default_state_dir
+from appliance.speech.audio.formats import RawFormat
+from appliance.speech.hypothesis import Task
+from appliance.speech.profile import CommitMode, DecodingPolicy
 
 PREFIX = "WLK_"
 OLDER_NAMES = {"MODEL": "model", "PORT": "port", "DIAR": "diarization"}
@@ -35,7 +38,6 @@ OTHER_NAMES = frozenset({"WLK_ENV_FILE", "WLK_STORE", "WLK_VERSION"})
 
 Names = Annotated[tuple[str, ...], NoDecode]
 LogLevel = Literal["debug", "info", "warning", "error"]
-CommitMode = Literal["fast", "balanced", "accurate"]
 ComputeType = Literal["auto", "int8", "int8_float16", "int8_float32", "float16", "bfloat16", "float32"]
 
 
@@ -60,13 +62,13 @@ class Settings(BaseSettings):
     workers: int = Field(0, ge=0, le=64, description="inference passes at once, for all clients together; 0 chooses")
     language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
     languages: Names = Field((), description="languages that auto chooses among, by commas; empty: all of the model's")
-    task: Literal["transcribe", "translate"] = Field(
+    task: Task = Field(
         "transcribe", description="for clients that name none; translate gives English, whatever is spoken"
     )
     initial_prompt: str = Field(
         "", max_length=1000, description="text that stands before every transcript, for names and spelling"
     )
-    policy: Literal["alignatt", "localagreement"] = Field(
+    policy: DecodingPolicy = Field(
         "alignatt", description="how words are found sure: by attention, or by CTranslate2 alone and agreement"
     )
     window: Literal["short", "full"] = Field(
@@ -87,7 +89,7 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(
         120.0, gt=0, le=86400, description="seconds without a message after which a client's stream is ended"
     )
-    pcm_format: Literal["s16le", "f32le"] = Field("s16le", description="raw PCM of clients that don't say (16 kHz)")
+    pcm_format: RawFormat = Field("s16le", description="raw PCM of clients that don't say (16 kHz)")
     pcm_input: bool = Field(False, description="ask clients for raw PCM instead of a container (useAudioWorklet)")
     token: SecretStr | None = Field(None, description="secret that clients must give (?token=, or a bearer token)")
     allowed_origins: Names = Field(

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from appliance.speech.decoder import TextDecoder
 from appliance.speech.encoder import Encoder
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.linear import Precision, int8_available
-from appliance.speech.profile import BALANCED
+from appliance.speech.profile import BALANCED, DecodingPolicy
 from appliance.speech.recognizer import Recognizer
 from appliance.speech.scheduler import OnSnapshot, Recognizes, Scheduler, Stream
 from appliance.speech.session import Session, StreamOptions
@@ -35,9 +34,6 @@ _BATCH = {"cpu": 4, "cuda": 16}
 
 _TYPICAL_WINDOW_S = 5
 _TYPICAL_DRAFT = 15
-
-
-DecodingPolicy = Literal["alignatt", "localagreement"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from appliance.speech.commit import Rule
 from appliance.speech.types import SAMPLE_RATE_HZ
 
 CommitMode = Literal["fast", "balanced", "accurate"]
+DecodingPolicy = Literal["alignatt", "localagreement"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 
-from appliance.bench.clips import PAUSE_S, Clip, SpokenWord, join, s16le
+from appliance.bench.clips import PAUSE_S, Clip, SpokenWord, join
 from appliance.errors import ApplianceError
 
 SECOND = 32_000  # bytes
@@ -9,11 +8,6 @@ A = Clip(
     "a", "en", bytes([1, 0]) * (SECOND // 2), "one two", "One two.", (SpokenWord("One", 0.4), SpokenWord("two", 0.9))
 )
 B = Clip("b", "en", bytes([2, 0]) * SECOND, "three", "Three.", (SpokenWord("Three", 1.5),))
-
-
-def test_s16le_rounds_and_clips() -> None:
-    samples = np.array([0.0, 1.0, -1.0, 2.0, 0.5 / 32767, 1.6 / 32767], dtype=np.float32)
-    assert np.frombuffer(s16le(samples), dtype="<i2").tolist() == [0, 32767, -32767, 32767, 0, 2]
 
 
 def test_joined_clips_keep_their_words_at_their_times() -> None:

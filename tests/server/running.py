@@ -22,6 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from appliance.pair.locate import Pair
 from appliance.speech.audio.file import decode_file
+from appliance.speech.audio.pcm import s16le
 from appliance.words import word_errors as count_errors
 
 Message = dict[str, Any]
@@ -122,8 +123,7 @@ def opened(server: Running, query: str = "", path: str = "asr", **options: Any) 
 
 def pcm(path: Path) -> bytes:
     """A recording as 16 kHz s16le."""
-    samples = np.concatenate(list(decode_file(path)))
-    return np.asarray(np.clip(samples * 32767, -32768, 32767), dtype="<i2").tobytes()
+    return s16le(np.concatenate(list(decode_file(path))))
 
 
 def webm(path: Path) -> bytes:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from appliance.recording.text_breaks import LINE_UNITS, Atom, Break, atoms_of
 from appliance.speech.types import SILENCE, Line
-from appliance.text_breaks import LINE_UNITS, Atom, Break, atoms_of
 
 MAX_S = 7.0
 MIN_S = 1.0

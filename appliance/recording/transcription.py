@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from appliance.recording.subtitles import cues, to_srt, to_vtt
 from appliance.speech.types import SILENCE, Line, Snapshot, Word
-from appliance.subtitles import cues, to_srt, to_vtt
 
 Format = Literal["text", "srt", "vtt", "json"]
 FORMATS: tuple[Format, ...] = ("text", "srt", "vtt", "json")
 
 
 class Transcription:
-    """The transcript of a stream as it grows, whichever way it comes: `appliance.client` or `appliance.local`.
+    """The transcript of a stream as it grows, whichever way it comes: `appliance.client` or
+    `appliance.recording.local`.
 
     Snapshots hold the latest lines only; this keeps every line since the beginning, so it grows with the
     recording (some 10 MB for an hour with words). One thread at a time.

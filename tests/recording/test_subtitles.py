@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from appliance.recording.subtitles import MAX_S, MIN_S, Cue, cues, to_srt, to_vtt
+from appliance.recording.text_breaks import LINE_UNITS, may_break, width
 from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Word
-from appliance.subtitles import MAX_S, MIN_S, Cue, cues, to_srt, to_vtt
-from appliance.text_breaks import LINE_UNITS, may_break, width
 
 
 def line(text: str, start_s: float = 0.0, word_s: float = 0.3, language: str = "en") -> Line:

@@ -5,8 +5,8 @@ import sys
 import time
 import unicodedata
 
-from appliance.playback import show_time
-from appliance.transcription import Transcription
+from appliance.recording.playback import show_time
+from appliance.recording.transcription import Transcription
 
 _REPAINT_S = 0.1
 _LEAST_COLUMNS = 20

@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from appliance import local
 from appliance.errors import ApplianceError
-from appliance.local import BACKLOG_S, Stream, Watch, transcribe
+from appliance.recording import local
+from appliance.recording.local import BACKLOG_S, Stream, Watch, transcribe
 from appliance.speech.types import FIRST_SPEAKER, SAMPLE_RATE_HZ, Line, Samples, Snapshot
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from appliance.client import Transcript
-from appliance.display import Display, columns_of, tail
+from appliance.recording.display import Display, columns_of, tail
+from appliance.recording.transcription import Transcription
 from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Snapshot, Word
-from appliance.transcription import Transcription
 
 
 def line(number: int, language: str = "en") -> Line:

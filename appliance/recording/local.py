@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from appliance.errors import ApplianceError
-from appliance.playback import LAST_WORDS_S, Pace, paced
+from appliance.recording.playback import LAST_WORDS_S, Pace, paced
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 
 BACKLOG_S = 20.0

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidURI, WebSocketException
 
-from appliance.client_state import Transcript
+from appliance.client.state import Transcript
 from appliance.errors import ApplianceError
-from appliance.playback import LAST_WORDS_S, Pace, paced
+from appliance.recording.playback import LAST_WORDS_S, Pace, paced
+from appliance.speech.audio.pcm import s16le
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 OPEN_TIMEOUT_S = 10.0
@@ -161,15 +161,11 @@ async def _send(connection: ClientConnection, frames: Iterator[Samples], transcr
             frame = await asyncio.to_thread(next, frames, None)
             if frame is None:
                 break
-            await connection.send(_s16le(frame))
+            await connection.send(s16le(frame))
             transcript.sent_s += len(frame) / SAMPLE_RATE_HZ
             if number % _PING_FRAMES == 0:
                 await connection.send(json.dumps({"type": "ping", "id": round(transcript.sent_s, 1)}))
         await connection.send(b"")
-
-
-def _s16le(samples: Samples) -> bytes:
-    return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
 
 
 def _address(options: ClientOptions) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from appliance.errors import UsageError
-from appliance.playback import Clip, duration_s, frames, paced, parse_time, show_time
+from appliance.recording.playback import Clip, duration_s, frames, paced, parse_time, show_time
 from appliance.speech.audio.file import decode_file
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
