@@ -170,7 +170,7 @@ class Engine:
         """A full batch of passes over windows of the usual length, with most of their text known from before."""
         codec = self._codec
         window = _noise(_TYPICAL_WINDOW_S)
-        padded = BALANCED.step_paddings[-1].length(len(window))
+        padded = BALANCED.step_padding.length(len(window))
         draft = tuple(range(_TYPICAL_DRAFT))
         request = Request(window, padded, draft=draft, language=codec.languages[0])
         return self._recognizer.recognize([request] * self._batch)

@@ -31,12 +31,11 @@ class Profile:
     """When passes are made, and what they hear.
 
     ``first_s``: audio before the first pass of an utterance, its lead included; ``step_s``: new audio between two
-    passes. ``step_paddings``: of successive passes, in turn: where two that heard the window differently say the same,
-    it is right more often than where they heard it alike. ``settle_s``: silence after which the text is decoded to its
-    end, to be committed when the pause is long enough (with ``commits_when_settled`` at once). ``margin``: how much
-    likelier (natural log) another token must be to change one that was shown. ``cut_s``: a longer window is cut after a
-    committed word; ``longest_s``: a longer one is cut in any case, after words that end ``full_behind_s`` before its
-    end. ``end_beam``: hypotheses followed at once when an utterance is over.
+    passes. ``settle_s``: silence after which the text is decoded to its end, to be committed when the pause is long
+    enough (with ``commits_when_settled`` at once). ``margin``: how much likelier (natural log) another token must be to
+    change one that was shown. ``cut_s``: a longer window is cut after a committed word; ``longest_s``: a longer one
+    is cut in any case, after words that end ``full_behind_s`` before its end. ``end_beam``: hypotheses followed at once
+    when an utterance is over.
     """
 
     rules: tuple[Rule, ...]
@@ -44,7 +43,7 @@ class Profile:
     step_s: float = 0.6
     settle_s: float = 0.3
     commits_when_settled: bool = False
-    step_paddings: tuple[Padding, ...] = (Padding(5, 2), Padding(8, 4))
+    step_padding: Padding = Padding(5, 2)
     end_padding: Padding = Padding(12, 6)
     cut_s: float = 8.0
     longest_s: float = 22.0
@@ -73,14 +72,14 @@ class Profile:
         return round(self.longest_s * SAMPLE_RATE_HZ)
 
 
-BALANCED = Profile(rules=(Rule(2, 0.6, 0.8), Rule(3, 0.3, 1.2), Rule(3, 0.0, 2.0)))
+BALANCED = Profile(rules=(Rule(2, 0.7, 0.8), Rule(3, 0.5, 1.2), Rule(3, 0.0, 1.9)))
 FAST = replace(BALANCED, rules=(Rule(1, 0.8, 0.2), Rule(2, 0.0, 0.3)), commits_when_settled=True)
-ACCURATE = replace(BALANCED, rules=(), step_paddings=(Padding(5, 2),), end_padding=Padding(20, 8), end_beam=5)
+ACCURATE = replace(BALANCED, rules=(), end_padding=Padding(20, 8), end_beam=5)
 
 
 def padded(profile: Profile) -> Profile:
     """The same with every window padded to the 30 s that the model was trained on, to compare by."""
-    return replace(profile, step_paddings=(FULL,), end_padding=FULL)
+    return replace(profile, step_padding=FULL, end_padding=FULL)
 
 
 def agreeing(profile: Profile) -> Profile:

@@ -172,8 +172,7 @@ class Session:
     def _ask(self, kind: _Pass, window: Window, end: int) -> Request:
         self._asked = kind, end
         audio = self._audio[window.start - self._audio_start : end - self._audio_start]
-        steps = self._profile.step_paddings
-        padding = steps[window.passes % len(steps)] if kind is _Pass.STEP else self._profile.end_padding
+        padding = self._profile.step_padding if kind is _Pass.STEP else self._profile.end_padding
         return Request(
             window=audio,
             padded_samples=min(FULL_WINDOW_SAMPLES, padding.length(len(audio))),

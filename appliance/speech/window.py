@@ -26,7 +26,6 @@ class Window:
         self.tentative: list[TimedWord] = []
         self.heard = start
         """End of the audio of the last pass."""
-        self.passes = 0
         self.settled: int | None = None
         """Where the speech ended that the last pass took for all of it."""
         self._chooses_language = language is None
@@ -60,7 +59,6 @@ class Window:
         self.tentative = counted(self.tentative, words)
         self.language = language
         self.heard = heard
-        self.passes += 1
 
     def language_to_ask(self) -> str | None:
         """None as long as the language is open: it is settled by the first committed word."""
@@ -136,7 +134,6 @@ class Window:
         made._chooses_language = self._chooses_language
         made._last_end_s = self._last_end_s
         made.heard = self.heard
-        made.passes = self.passes
         return made
 
     def _after(self, index: int, words: Sequence[TimedWord]) -> "Window":

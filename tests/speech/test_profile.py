@@ -26,13 +26,13 @@ def test_no_window_outgrows_what_the_model_hears() -> None:
     """A cut window is decoded to its end with all the silence its profile asks for."""
     for profile in PROFILES.values():
         assert 0 < profile.cut_samples <= profile.longest_samples
-        for padding in (*profile.step_paddings, profile.end_padding):
+        for padding in (profile.step_padding, profile.end_padding):
             assert padding.length(profile.longest_samples) <= FULL_WINDOW_SAMPLES
 
 
 def test_full_windows_change_nothing_else() -> None:
     profile = padded(BALANCED)
-    assert (profile.step_paddings, profile.end_padding) == ((FULL,), FULL)
+    assert profile.step_padding == profile.end_padding == FULL
     assert FULL.length(3 * SAMPLE_RATE_HZ) == FULL.length(29 * SAMPLE_RATE_HZ) == FULL_WINDOW_SAMPLES
     assert (profile.rules, profile.step_s, profile.cut_s) == (BALANCED.rules, BALANCED.step_s, BALANCED.cut_s)
 

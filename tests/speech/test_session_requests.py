@@ -7,7 +7,7 @@ import pytest
 
 from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Token
 from appliance.speech.language import DOUBTFUL_S
-from appliance.speech.profile import Padding, padded
+from appliance.speech.profile import padded
 from appliance.speech.session import MAX_PROMPT_TOKENS, StreamOptions
 from appliance.speech.types import Samples
 from tests.speech.doubles import PLAIN, Recognizer, options, said, session, silence, speech, stream, turn
@@ -89,18 +89,8 @@ def test_passes_are_padded_as_the_profile_says() -> None:
     recognizer = Recognizer()
     stream(session(options()), recognizer, speech(1, 30))
     for request in recognizer.requests:
-        padding = PLAIN.end_padding if request.is_final else PLAIN.step_paddings[0]
+        padding = PLAIN.end_padding if request.is_final else PLAIN.step_padding
         assert request.padded_samples == padding.length(len(request.window))
-
-
-def test_successive_passes_hear_the_window_differently_padded() -> None:
-    profile = replace(PLAIN, step_paddings=(Padding(5, 2), Padding(9, 4)), cut_s=6.0)
-    recognizer = Recognizer()
-    stream(session(options(profile)), recognizer, speech(1, 40))
-    steps = [request for request in recognizer.requests if not request.is_final]
-    assert len(steps) > 20
-    wanted = [profile.step_paddings[index % 2].length(len(step.window)) for index, step in enumerate(steps)]
-    assert [step.padded_samples for step in steps] == wanted
 
 
 class Doubtful(Recognizer):
