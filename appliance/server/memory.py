@@ -1,8 +1,8 @@
 """How the process holds memory: inference takes and frees large blocks many times a second.
 
-glibc's defaults keep freed blocks in an arena per thread and grow: measured with `base` and one client, 800 MB
-resident. Giving every block back at once (585 MB) costs 40 % more CPU, for the pages must be made again. One arena
-that keeps its pages holds 630 MB at the CPU cost of the defaults. ``mallopt`` is documented in mallopt(3).
+glibc's defaults keep freed blocks in an arena per thread and grow: measured with `base`, both decoders loaded and
+one client, 800 MB resident. Giving every block back at once (585 MB) costs 40 % more CPU, for the pages must be made
+again. One arena that keeps its pages holds 630 MB at the CPU cost of the defaults. ``mallopt`` is in mallopt(3).
 """
 
 import ctypes

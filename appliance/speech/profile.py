@@ -43,7 +43,9 @@ class Profile:
     step_s: float = 0.6
     settle_s: float = 0.3
     commits_when_settled: bool = False
-    step_padding: Padding = Padding(5, 2)
+    step_padding: Padding = Padding(8, 4)
+    # A fifth more work than Padding(5, 2), for 0.8 points fewer word errors (`balanced`) and 1.4 (`fast`), measured on
+    # 51 recordings of LibriSpeech test-other, each begun at three moments.
     end_padding: Padding = Padding(12, 6)
     cut_s: float = 8.0
     longest_s: float = 22.0
@@ -72,9 +74,9 @@ class Profile:
         return round(self.longest_s * SAMPLE_RATE_HZ)
 
 
-BALANCED = Profile(rules=(Rule(2, 0.7, 0.8), Rule(3, 0.5, 1.2), Rule(3, 0.0, 1.9)))
+BALANCED = Profile(rules=(Rule(2, 0.6, 0.8), Rule(3, 0.3, 1.2), Rule(3, 0.0, 2.0)))
 FAST = replace(BALANCED, rules=(Rule(1, 0.8, 0.2), Rule(2, 0.0, 0.3)), commits_when_settled=True)
-ACCURATE = replace(BALANCED, rules=(), end_padding=Padding(20, 8), end_beam=5)
+ACCURATE = replace(BALANCED, rules=(), step_padding=Padding(5, 2), end_padding=Padding(20, 8), end_beam=5)
 
 
 def padded(profile: Profile) -> Profile:
