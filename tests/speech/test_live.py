@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
@@ -185,6 +186,16 @@ def test_an_empty_stream_ends_empty(engine: Engine) -> None:
     stream = engine.open_stream(StreamOptions(), lambda snapshot: None)
     stream.finish()
     assert stream.wait(10).lines == ()
+
+
+def test_no_library_has_threads_of_its_own_for_products(engine: Engine) -> None:
+    """numpy's BLAS keeps one for each core, which spins between products: nearly half of a stream's CPU time."""
+    assert engine.capacity
+    threads = {
+        library["filepath"]: library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    }
+    assert threads
+    assert set(threads.values()) == {1}
 
 
 def test_some_streams_are_carried(engine: Engine) -> None:
