@@ -30,7 +30,6 @@ def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> "Engine":
             compute_type=compute_type(settings),
             workers=settings.workers,
             policy=settings.policy,
-            searches=PROFILES[settings.commit].end_beam > 1,
         )
     )
     engine.check_language(settings.language)

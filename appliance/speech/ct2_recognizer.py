@@ -34,6 +34,9 @@ class Ct2Recognizer:
     """One CTranslate2 model; any number of threads may call `recognize` at once."""
 
     def __init__(self, encoder: Encoder, codec: TextCodec) -> None:
+        """Take a model that was loaded to decode too."""
+        if not encoder.decodes:
+            raise ValueError("CTranslate2's decoder is not loaded")
         self._encoder = encoder
         self.codec = codec
 

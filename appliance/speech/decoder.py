@@ -7,6 +7,7 @@ Rows of several passes are decoded together: the weights are read once for all o
 most of a step. Each row keeps its own cache and its own attention, so rows may differ in length, come and go.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,18 +18,24 @@ from torch import Tensor
 from appliance.pair.dimensions import Dimensions
 from appliance.speech.linear import Linear, Precision, float_linear, int8_linear, int8_rows
 
+Cross = list[tuple[Tensor, Tensor]]
+"""Per layer the keys and values of a window's encoder states, each ``[heads, frames, width]``."""
+
 
 @dataclass(slots=True)
 class DecoderCache:
     """What one row remembers between steps; belongs to one thread at a time.
 
-    ``cross``: per layer the keys and values of the encoder states, each ``[heads, frames, width]``.
     ``own``: per layer the keys and values of the tokens so far, each ``[heads, tokens, width]``.
     """
 
-    cross: list[tuple[Tensor, Tensor]]
+    cross: Cross
     own: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     tokens: int = 0
+
+    def fork(self) -> "DecoderCache":
+        """One that goes on from here by itself; what there is so far is shared."""
+        return DecoderCache(self.cross, list(self.own), self.tokens)
 
     def truncate(self, tokens: int) -> None:
         """Forget all but the first ``tokens`` tokens."""
@@ -120,10 +127,14 @@ class TextDecoder:
         counts = [len(row.tokens) for row in rows]
         ids = torch.tensor([token for row in rows for token in row.tokens], device=self.device)
         x = self._embedding(ids) + torch.cat([self._positions_of(row) for row in rows])
-        attention: list[list[Tensor]] = [[] for _ in rows]
+        # Rows of one window attend to it together: its keys and values are much to read.
+        groups = [list(same) for _, same in itertools.groupby(rows, lambda row: id(row.cache.cross))]
+        sizes = [[len(row.tokens) for row in group] for group in groups]
+        windows = [group[0].cache.cross for group in groups]
+        attention: list[list[Tensor]] = [[] for _ in groups]
         for index, layer in enumerate(self._layers):
             x = layer.attend_own(x, rows, counts, index)
-            x = layer.attend_cross(x, rows, counts, index, attention)
+            x = layer.attend_cross(x, windows, [sum(of_rows) for of_rows in sizes], index, attention)
             x = x + layer.feed_forward(x)
         for row, count in zip(rows, counts, strict=True):
             row.cache.tokens += count
@@ -131,7 +142,12 @@ class TextDecoder:
         projected = [start + position for row, start in zip(rows, starts, strict=True) for position in row.project]
         logits = self._vocabulary(self._norm(x[projected])).float()
         parts = logits.split_with_sizes([len(row.project) for row in rows])
-        return [Step(part, torch.cat(heads)) for part, heads in zip(parts, attention, strict=True)]
+        heads = [
+            part
+            for kept, of_rows in zip(attention, sizes, strict=True)
+            for part in torch.cat(kept).split_with_sizes(of_rows, 1)
+        ]
+        return [Step(*both) for both in zip(parts, heads, strict=True)]
 
     def _positions_of(self, row: Row) -> Tensor:
         first, last = row.cache.tokens, row.cache.tokens + len(row.tokens)
@@ -234,13 +250,16 @@ class _Layer:
         return x + self._own_out(_joined(mixed))
 
     def attend_cross(
-        self, x: Tensor, rows: Sequence[Row], counts: list[int], index: int, attention: list[list[Tensor]]
+        self, x: Tensor, windows: Sequence[Cross], counts: list[int], index: int, attention: list[list[Tensor]]
     ) -> Tensor:
-        """Mix in the encoder states; adds the wanted heads' weights ``[wanted, tokens, frames]`` to ``attention``."""
+        """Mix in the states of windows, each for its count of tokens.
+
+        Adds the wanted heads' weights ``[wanted, tokens, frames]`` to ``attention``.
+        """
         joined = self._cross_in(self._cross_norm(x))
         mixed = []
-        for row, part, kept in zip(rows, joined.split_with_sizes(counts), attention, strict=True):
-            keys, values = row.cache.cross[index]
+        for cross, part, kept in zip(windows, joined.split_with_sizes(counts), attention, strict=True):
+            keys, values = cross[index]
             query = part.view(part.shape[0], keys.shape[0], -1).transpose(0, 1)
             weights = (query @ keys.transpose(1, 2)).softmax(-1, dtype=torch.float32)
             if self._wanted:

@@ -41,21 +41,21 @@ class Encoder:
         compute_type: str,
         workers: int,
         threads: int,
-        searches: bool = True,
+        decodes: bool = False,
     ) -> None:
         """Load a CTranslate2 Whisper model from a local folder.
 
         Args:
             workers: how many windows may be encoded at once.
             threads: CPU threads for each of them.
-            searches: load CTranslate2's own decoder too, so that `search` can be used.
+            decodes: load CTranslate2's own decoder too, so that `search` can be used.
 
         Raises:
             ApplianceError: the model can't be loaded on this device with this compute type.
         """
-        self.searches = searches
+        self.decodes = decodes
         try:
-            with nullcontext(directory) if searches else encoder_half(directory) as folder:
+            with nullcontext(directory) if decodes else encoder_half(directory) as folder:
                 self.model = ctranslate2.models.Whisper(
                     str(folder),
                     device=device,
@@ -108,7 +108,7 @@ class Encoder:
         """Text tokens after ``prompt`` and ``prefix``, by beam search with CTranslate2's own decoder.
 
         Args:
-            states: of one window, as `encode_view` or `view_of` give them.
+            states: of one window, as `encode_view` gives them.
             limit: the most tokens, prompt and prefix included.
 
         Returns:
@@ -124,12 +124,6 @@ class Encoder:
         )
         # CTranslate2 gives a forced prefix back too.
         return list(result.sequences_ids[0])[len(prefix) :], float(result.no_speech_prob)
-
-    def view_of(self, states: torch.Tensor) -> ctranslate2.StorageView:
-        """States of one window, as `encode` gives them, for CTranslate2's own decoder."""
-        batch = states[None].contiguous()
-        # CTranslate2 reads a tensor on a GPU where it is, and one on the CPU as an array only.
-        return ctranslate2.StorageView.from_array(batch.numpy() if self._device == "cpu" else batch)
 
     def encode_view(self, window: Samples, padded_samples: int) -> ctranslate2.StorageView:
         """The same for one window, as CTranslate2's own decoder wants it."""

@@ -42,7 +42,6 @@ class EngineConfig:
     """What to load, and on what to run it.
 
     ``compute_type``: the encoder's. ``workers``: turns that may run at once, each on its own core; 0 chooses.
-    ``searches``: whether streams may ask for a beam search, which takes the memory of a second decoder.
     """
 
     pair: Pair
@@ -51,16 +50,12 @@ class EngineConfig:
     compute_type: str = "int8"
     workers: int = 0
     policy: DecodingPolicy = "alignatt"
-    searches: bool = True
 
 
 class Engine:
     """Shared by all streams of a process. Make it with `Engine.load`."""
 
-    def __init__(
-        self, recognizer: Recognizes, codec: TextCodec, vad: VadModel, *, workers: int, batch: int, searches: bool
-    ) -> None:
-        self._searches = searches
+    def __init__(self, recognizer: Recognizes, codec: TextCodec, vad: VadModel, *, workers: int, batch: int) -> None:
         self._recognizer = recognizer
         self._codec = codec
         self._vad = vad
@@ -97,7 +92,7 @@ class Engine:
             compute_type=config.compute_type,
             workers=workers,
             threads=1,
-            searches=config.searches or config.policy == "localagreement",
+            decodes=config.policy == "localagreement",
         )
         codec = TextCodec(config.pair.encoder_dir / "tokenizer.json", config.pair.dimensions)
         vad = VadModel(config.vad_file)
@@ -106,7 +101,7 @@ class Engine:
             recognizer = Ct2Recognizer(encoder, codec)
         else:
             recognizer = Recognizer(encoder, _decoder(config), codec)
-        engine = cls(recognizer, codec, vad, workers=workers, batch=_BATCH[device.type], searches=encoder.searches)
+        engine = cls(recognizer, codec, vad, workers=workers, batch=_BATCH[device.type])
         engine.warm_up()
         log.info(
             "%s ready in %.1f s: %d workers, %d streams at once",
@@ -126,14 +121,8 @@ class Engine:
                 return at once.
 
         Raises:
-            ApplianceError: the model does not know the language, or a beam search was asked of an engine without.
+            ApplianceError: the model does not know the language.
         """
-        if options.profile.end_beam > 1 and not self._searches:
-            raise ApplianceError(
-                "this engine was loaded without beam search, which this way to commit needs",
-                "load it with EngineConfig(searches=True)",
-                code="no_search",
-            )
         self.check_language(options.language)
         self.check_languages(options.languages)
         return Stream(Session(self._codec, self._vad, options), self._scheduler, on_snapshot)

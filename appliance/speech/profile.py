@@ -51,7 +51,7 @@ class Profile:
     longest_s: float = 22.0
     full_behind_s: float = 1.5
     margin: float = 1.0
-    end_beam: int = 1
+    end_beam: int = 5
 
     @property
     def first_samples(self) -> int:
@@ -76,7 +76,7 @@ class Profile:
 
 BALANCED = Profile(rules=(Rule(2, 0.6, 0.8), Rule(3, 0.3, 1.2), Rule(3, 0.0, 2.0)))
 FAST = replace(BALANCED, rules=(Rule(1, 0.8, 0.2), Rule(2, 0.0, 0.3)), commits_when_settled=True)
-ACCURATE = replace(BALANCED, rules=(), step_padding=Padding(5, 2), end_padding=Padding(20, 8), end_beam=5)
+ACCURATE = replace(BALANCED, rules=(), step_padding=Padding(5, 2), end_padding=Padding(20, 8))
 
 
 def padded(profile: Profile) -> Profile:

@@ -8,6 +8,7 @@ would have chosen the same tokens (speculative decoding, Leviathan et al., arXiv
 hypothesis for the draft model). The result is that of decoding token by token; only tokens that changed cost a step.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from appliance.speech.alignment import AttendedFrames
+from appliance.speech.beam import Beam, beam_search
 from appliance.speech.decoder import DecoderCache, Row, Step, TextDecoder
 from appliance.speech.encoder import Encoder
 from appliance.speech.hypothesis import (
@@ -38,6 +40,9 @@ EDGE_FRAMES = FRAMES_PER_S // 4
 REWIND_FRAMES = 2 * FRAMES_PER_S
 """A token that attends this far (2 s) before both tokens in front of it ends the pass. Before one only, it
 is as likely that one that strayed: speech says the same words again ("It was here that ... It was here that ...")."""
+
+LIKELY = 0.7
+"""A search begins at the first token less probable than this: before it, it would find the same."""
 
 
 class Recognizer:
@@ -77,22 +82,23 @@ class Recognizer:
     def _recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
         states = self.encoder.encode([(request.window, request.padded_samples) for request in requests])
         caches = self.decoder.start(states)
-        passes = [
-            _Pass(self, request, cache, rows) for request, cache, rows in zip(requests, caches, states, strict=True)
-        ]
-        running = passes
+        passes = [_Pass(self, request, cache) for request, cache in zip(requests, caches, strict=True)]
+        self._decode(passes)
+        searched = [one.searched() or one for one in passes]
+        self._decode([one for one, before in zip(searched, passes, strict=True) if one is not before])
+        return [one.hypothesis() for one in searched]
+
+    def _decode(self, running: Sequence["_Pass"]) -> None:
         while running:
             steps = self.decoder.step([one.row() for one in running])
             running = [one for one, step in zip(running, steps, strict=True) if one.take(step)]
-        return [one.hypothesis() for one in passes]
 
 
 class _Pass:
     """The token loop of one window: `row` says what to decode next, `take` what came of it."""
 
-    def __init__(self, recognizer: Recognizer, request: Request, cache: DecoderCache, states: Tensor) -> None:
+    def __init__(self, recognizer: Recognizer, request: Request, cache: DecoderCache) -> None:
         self._r = recognizer
-        self._states = states
         self._request = request
         self._cache = cache
         frames = min(cache.cross[0][0].shape[1], -(-len(request.window) // FRAME_SAMPLES))
@@ -114,7 +120,9 @@ class _Pass:
         self._next: list[int] = []
         self._end = End.TEXT
         self._ends_word = False
-        self._is_search = request.beam > 1
+        self._prompt: list[int] = []
+        self._sure = 0
+        """How many tokens at the front were likely enough to need no search, the end counted."""
 
     def row(self) -> Row:
         if self._asks_language:
@@ -126,31 +134,41 @@ class _Pass:
     def _first_row(self) -> Row:
         assert self._language is not None
         after = self._r.codec.after_sot(self._language, self._request.task)
-        if self._is_search:
-            self._draft = self._search([*self._before, *after])
-        prompt = [*after, *self._request.prefix]
-        tokens = [*prompt, *self._draft]
-        project = list(range(len(prompt) - 1, len(tokens)))
+        self._prompt = [*self._before, *after, *self._request.prefix]
+        tokens = [*self._prompt, *self._draft]
+        project = list(range(len(self._prompt) - 1, len(tokens)))
         if not self._knows_start:
-            shift = len(self._before)
-            tokens = [*self._before, *tokens]
-            project = [shift - 1, *(shift + position for position in project)]
-        return Row(self._cache, tokens, project)
+            return Row(self._cache, tokens, [len(self._before) - 1, *project])
+        known = self._cache.tokens
+        return Row(self._cache, tokens[known:], [position - known for position in project])
 
-    def _search(self, prompt: Sequence[int]) -> list[int]:
-        """The text by beam search; the pass then only finds where its tokens were spoken, and where it goes astray."""
-        prefix = self._request.prefix
-        limit = min(len(prompt) + len(prefix) + self._max_tokens, self._r.decoder.dimensions.n_text_ctx)
-        encoder = self._r.encoder
-        found, _ = encoder.search(
-            encoder.view_of(self._states),
-            prompt,
-            prefix,
-            beam=self._request.beam,
-            limit=limit,
-            suppressed=self._r.codec.suppressed,
+    def searched(self) -> "_Pass | None":
+        """A pass whose text is that of a beam search, from the first token on that was not likely.
+
+        None where all were, or the search finds the same text.
+        """
+        if self._request.beam == 1 or self._sure > len(self._tokens):
+            return None
+        found = tuple(token.id for token in self._tokens)
+        kept = (*self._prompt, *found[: self._sure])
+        cache = self._cache.fork()
+        cache.truncate(len(kept) - 1)
+        likelier = beam_search(
+            self._r.decoder,
+            Beam(cache, kept[-1:]),
+            width=self._request.beam,
+            limit=self._max_tokens - self._sure,
+            end=self._r.codec.eot,
+            suppressed=self._r.suppressed,
+            forbidden_first=self._r.nothing if self._sure else self._forbidden_first(),
         )
-        return found[: self._max_tokens]
+        if likelier == found[self._sure :]:
+            return None
+        draft = (*found[: self._sure], *likelier, self._r.codec.eot)
+        request = replace(self._request, draft=draft, firm=len(draft), margin=math.inf, language=self._language)
+        made = _Pass(self._r, request, DecoderCache(self._cache.cross))
+        made._language_probability = self._language_probability
+        return made
 
     def take(self, step: Step) -> bool:
         """Take over what a step found.
@@ -187,15 +205,12 @@ class _Pass:
     def _take_text(self, logits: Tensor, attention: Tensor) -> bool:
         """Choose a token for each projected position, as far as the draft said the same."""
         draft = self._draft if not self._tokens else []
-        if self._is_search and not draft:
-            return False
         logits = logits.masked_fill(self._r.suppressed, -torch.inf)
         if not self._tokens:
             logits[0, self._forbidden_first()] = -torch.inf
         best = self._chosen(logits, draft)
         agreed = next((index for index, token in enumerate(draft) if best[index] != token), len(draft))
-        is_done = self._is_search and agreed == len(draft)
-        count = agreed if is_done else agreed + 1
+        count = agreed + 1
         unused = logits.shape[0] - count
         frames = self._attended.push(attention[:, : attention.shape[1] - unused], count)
         values = logits[:count].gather(-1, torch.tensor(best[:count], device=logits.device)[:, None])[:, 0]
@@ -203,26 +218,24 @@ class _Pass:
         for token, probability, frame in zip(best, probabilities, frames, strict=False):
             if not self._take_token(Token(token, probability, frame)):
                 return False
-        if is_done:
-            return False
-        self._is_search = False
         self._cache.truncate(self._cache.tokens - unused)
         self._next = [best[agreed]]
         return True
 
     def _chosen(self, logits: Tensor, draft: Sequence[int]) -> list[int]:
-        """The best tokens ``[n]``, or those of the draft that are not much worse (or possible, if it was searched)."""
+        """The best tokens ``[n]``, or those at the front of the draft that are not much worse."""
         best = logits.argmax(-1)
-        firm = len(draft) if self._is_search else min(self._request.firm, len(draft))
+        firm = min(self._request.firm, len(draft))
         drafted = torch.tensor(draft[:firm], dtype=torch.long, device=best.device)
         values = logits[:firm].gather(-1, drafted[:, None])[:, 0]
-        least = logits[:firm].amax(-1) - self._request.margin
-        is_kept = values > -torch.inf if self._is_search else values >= least
+        is_kept = values >= logits[:firm].amax(-1) - self._request.margin
         chosen: list[int] = torch.cat([torch.where(is_kept, drafted, best[:firm]), best[firm:]]).tolist()
         return chosen
 
     def _take_token(self, token: Token) -> bool:
         """Take a token over, unless it ends the pass; whether the pass goes on."""
+        if token.probability >= LIKELY and self._sure == len(self._tokens):
+            self._sure += 1
         end = self._judge(token.id, token.frame)
         if end is not None:
             self._end = end

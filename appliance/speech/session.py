@@ -29,6 +29,10 @@ MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
 """A longer prompt is cut, so that the text of a long utterance still has room behind it."""
 
 
+CARRIED_TOKENS = 50
+"""How much of what was said goes over a pause into the next utterance, as context."""
+
+
 class _Pass(Enum):
     """Why a pass is made."""
 
@@ -62,6 +66,7 @@ class Session:
         self._options = options
         self._language = None if options.language == "auto" else options.language
         self._previous_language: str | None = None
+        self._spoken: tuple[int, ...] = ()
         self._prompt = codec.encode(options.prompt)[:MAX_PROMPT_TOKENS] if options.prompt else ()
         self._vad = VadStream(vad)
         self._tracker = UtteranceTracker()
@@ -110,7 +115,9 @@ class Session:
 
     def set_language(self, language: str) -> None:
         """Change the language from the next utterance on; "auto" detects it."""
-        self._language = None if language == "auto" else language
+        chosen = None if language == "auto" else language
+        if chosen != self._language:
+            self._language, self._spoken = chosen, ()
 
     def next_request(self) -> Request | None:
         """Hear what came in, up to where a pass is wanted.
@@ -143,7 +150,7 @@ class Session:
         position = self._tracker.position
         if boundary is Boundary.BEGIN:
             start = max(self._tracker.start, self._audio_start)
-            self._window = Window(start, language=self._language, prompt=self._prompt)
+            self._window = Window(start, language=self._language, prompt=self._prompt, spoken=self._spoken)
         window = self._window
         if window is None:
             self._decided = position
@@ -219,6 +226,8 @@ class Session:
         """The utterance is over: what is still tentative is its text."""
         self._commit(window, len(window.tentative))
         self._window = None
+        # What was said before draws the next utterance to its language: only where that is settled is it of help.
+        self._spoken = window.spoken[-CARRIED_TOKENS:] if window.language == self._language else ()
         self._transcript.close_line()
         self._decided = self._tracker.position
 

@@ -16,12 +16,17 @@ _SENTENCE_GAP_FRAMES = 25
 class Window:
     """From ``start`` (samples of the stream) to wherever the utterance has come."""
 
-    def __init__(self, start: int, *, language: str | None, prompt: tuple[int, ...] = ()) -> None:
-        """Begin an utterance in ``language`` (None: to be chosen), with the tokens of a prompt before its text."""
+    def __init__(
+        self, start: int, *, language: str | None, prompt: tuple[int, ...] = (), spoken: tuple[int, ...] = ()
+    ) -> None:
+        """Begin an utterance in ``language`` (None: to be chosen).
+
+        Before its text stand the tokens of a prompt, and of what was ``spoken`` in this language until then.
+        """
         self.start = start
         self.language = language
         self._prompt = prompt
-        self._spoken: tuple[int, ...] = ()
+        self._spoken = spoken
         self.committed: list[TimedWord] = []
         self.tentative: list[TimedWord] = []
         self.heard = start

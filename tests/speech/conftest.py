@@ -32,7 +32,15 @@ def codec(base_pair: Pair) -> TextCodec:
 def recognizer(base_pair: Pair, codec: TextCodec) -> Recognizer:
     """The real `base`, its decoder in float32: what is compared does not hang on rounding."""
     dimensions = base_pair.dimensions
-    encoder = Encoder(base_pair.encoder_dir, dimensions.n_mels, device="cpu", compute_type="int8", workers=1, threads=1)
+    encoder = Encoder(
+        base_pair.encoder_dir,
+        dimensions.n_mels,
+        device="cpu",
+        compute_type="int8",
+        workers=1,
+        threads=1,
+        decodes=True,
+    )
     decoder = TextDecoder(dimensions, base_pair.alignment_heads, load_decoder_weights(base_pair))
     return Recognizer(encoder, decoder, codec)
 

@@ -77,6 +77,21 @@ def test_truncating_and_going_on_equals_a_fresh_start(decoder: TextDecoder) -> N
     assert cache.tokens == len(TOKENS)
 
 
+def test_forks_of_a_window_equal_rows_alone(decoder: TextDecoder) -> None:
+    """They go different ways, beside a row of another window, and the one forked from goes on too."""
+    one, other = decoder.start([states(), states(25, 3)])
+    decoder.step([Row(one, TOKENS[:3], [])])
+    forks = [one.fork(), one.fork()]
+    rests = [[7, 8], [9], [10, 11, 12]]
+    rows = [Row(cache, rest, range(len(rest))) for cache, rest in zip([one, *forks], rests, strict=True)]
+    steps = decoder.step([*rows, Row(other, TOKENS, range(8))])
+    for rest, step in zip(rests, steps, strict=False):
+        alone = decode(decoder, [*TOKENS[:3], *rest], states())
+        same(step.logits, alone.logits[3:])
+        same(step.attention, alone.attention[:, 3:])
+    same(steps[-1].attention, decode(decoder, TOKENS, states(25, 3)).attention)
+
+
 def test_a_token_does_not_see_those_after_it(decoder: TextDecoder) -> None:
     one, other = decode(decoder, [3, 1, 4], states()), decode(decoder, [3, 1, 90], states())
     same(one.logits[:2], other.logits[:2])

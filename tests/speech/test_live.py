@@ -217,20 +217,6 @@ def test_a_damaged_voice_activity_model_is_refused(base_pair: Pair, tmp_path: Pa
         Engine.load(EngineConfig(pair=base_pair, vad_file=broken))
 
 
-def test_an_engine_without_beam_search_says_so_and_serves_the_rest(
-    base_pair: Pair, vad_file: Path, librivox: tuple[Spoken, ...], speech: list[Samples]
-) -> None:
-    engine = Engine.load(EngineConfig(pair=base_pair, vad_file=vad_file, searches=False))
-    try:
-        with pytest.raises(ApplianceError, match="without beam search") as refused:
-            engine.open_stream(english(PROFILES["accurate"]), lambda snapshot: None)
-        heard = committed(run(engine, speech[0], english())[-1])
-    finally:
-        engine.close()
-    assert refused.value.code == "no_search"
-    assert word_errors(librivox[0].transcript, heard).errors <= 3, heard
-
-
 def test_agreement_without_attention(
     base_pair: Pair, vad_file: Path, librivox: tuple[Spoken, ...], speech: list[Samples]
 ) -> None:

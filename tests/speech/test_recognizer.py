@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from appliance.pair.decoder_weights import load_decoder_weights
 from appliance.pair.locate import Pair
+from appliance.speech.beam import Beam, beam_search
 from appliance.speech.ct2_recognizer import Ct2Recognizer
 from appliance.speech.decoder import DecoderCache, Row, Step, TextDecoder
-from appliance.speech.hypothesis import FULL_WINDOW_SAMPLES, End, Hypothesis, Request
+from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request
 from appliance.speech.linear import int8_available
-from appliance.speech.recognizer import Recognizer
+from appliance.speech.recognizer import LIKELY, Recognizer
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 pytestmark = pytest.mark.model
@@ -172,6 +174,36 @@ def test_text_goes_on_after_the_prefix(recognizer: Recognizer, speech: list[Samp
         for context in ((), recognizer.codec.encode(CONTEXT)):
             found = one(recognizer, replace(request, prefix=right[:count], context=context))
             assert (*right[:count], *ids(found)) == right
+
+
+def test_a_search_begins_where_the_text_is_not_likely(
+    recognizer: Recognizer, speech: list[Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it finds is likelier per token, is timed like any text, and what stood before it stays."""
+    starts: list[int] = []
+
+    def watch(decoder: TextDecoder, start: Beam, **options: Any) -> tuple[int, ...]:
+        starts.append(start.cache.tokens)
+        return beam_search(decoder, start, **options)
+
+    monkeypatch.setattr("appliance.speech.recognizer.beam_search", watch)
+    changed = 0
+    prompt = 1 + len(recognizer.codec.after_sot("en"))
+    for window in speech[:4]:
+        for seconds in (1.3, 2, 4, 7):
+            request = final(window[: round(seconds * SAMPLE_RATE_HZ)])
+            greedy = one(recognizer, request)
+            assert not starts
+            searched = one(recognizer, replace(request, beam=5))
+            assert greedy.end is searched.end is End.TEXT
+            certain = [token.probability >= LIKELY for token in greedy.tokens]
+            first = (*certain, False).index(False)
+            assert starts == [prompt + first - 1] or (starts == [] and all(certain))
+            assert ids(searched)[:first] == ids(greedy)[:first]
+            assert max(token.frame for token in searched.tokens) <= len(request.window) // FRAME_SAMPLES
+            changed += ids(searched) != ids(greedy)
+            starts.clear()
+    assert changed
 
 
 def test_agreement_goes_on_after_the_prefix_too(recognizer: Recognizer, speech: list[Samples]) -> None:

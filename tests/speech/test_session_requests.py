@@ -8,9 +8,9 @@ import pytest
 from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Token
 from appliance.speech.language import DOUBTFUL_S
 from appliance.speech.profile import padded
-from appliance.speech.session import MAX_PROMPT_TOKENS, StreamOptions
+from appliance.speech.session import CARRIED_TOKENS, MAX_PROMPT_TOKENS, StreamOptions
 from appliance.speech.types import Samples
-from tests.speech.doubles import PLAIN, Recognizer, options, said, session, silence, speech, stream, turn
+from tests.speech.doubles import PLAIN, UNIT, Recognizer, options, said, session, silence, speech, stream, turn
 
 
 class Guesses(Recognizer):
@@ -70,6 +70,46 @@ def test_a_set_language_holds_from_the_next_utterance_on() -> None:
     last = one.snapshot()
     assert last is not None
     assert [line.language for line in last.lines] == ["en", "de"]
+
+
+def contexts(recognizer: Recognizer, first: int) -> set[tuple[int, ...]]:
+    """The contexts of the passes over the utterance that begins with this word."""
+    begun = next(i for i, request in enumerate(recognizer.requests) if round(request.window.max() / UNIT) >= first)
+    return {request.context for request in recognizer.requests[begun:]}
+
+
+def test_what_was_said_is_context_after_a_pause() -> None:
+    recognizer = Recognizer()
+    one = session(StreamOptions(language="en", profile=PLAIN, prompt="5000"))
+    stream(one, recognizer, np.concatenate([speech(1, 4), silence(1.0), speech(5, 3), silence(9.0), speech(8, 2)]))
+    assert contexts(recognizer, 1) == {(5000,), (5000, *range(1, 5)), (5000, *range(1, 8))}
+    assert contexts(recognizer, 8) == {(5000, *range(1, 8))}
+
+
+def test_context_over_pauses_is_bounded() -> None:
+    recognizer = Recognizer()
+    stream(session(options()), recognizer, np.concatenate([speech(1, 100), silence(1.0), speech(101, 2)]))
+    assert contexts(recognizer, 101) == {tuple(range(101 - CARRIED_TOKENS, 101))}
+
+
+def test_an_utterance_whose_language_is_open_has_no_context() -> None:
+    """It would draw the choice to the language of what was said before."""
+    recognizer = Recognizer()
+    one = session(StreamOptions(profile=PLAIN))
+    stream(one, recognizer, np.concatenate([speech(1, 4), silence(1.0), speech(5, 4)]))
+    assert {request.context for request in recognizer.requests} == {()}
+
+
+def test_another_language_begins_without_context() -> None:
+    one, recognizer = session(options()), Recognizer()
+    one.feed(np.concatenate([speech(1, 4), silence(1.0), speech(5, 4)]))
+    turn(one, recognizer)
+    one.set_language("de")
+    one.feed(np.concatenate([silence(1.0), speech(9, 4), silence(1.0), speech(13, 4), silence(1.0)]))
+    turn(one, recognizer)
+    assert contexts(recognizer, 5) == {(1, 2, 3, 4), (), (9, 10, 11, 12)}
+    assert contexts(recognizer, 9) == {(), (9, 10, 11, 12)}
+    assert contexts(recognizer, 13) == {(9, 10, 11, 12)}
 
 
 def test_the_prompt_stands_before_every_window_and_is_bounded() -> None:
