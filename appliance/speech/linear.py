@@ -1,8 +1,10 @@
 """Matrix products of the decoder: plain ones, and ones with int8 weights for the CPU.
 
 A decoding step reads every weight once for a handful of rows, so on a CPU its time is the bytes of the
-weights. Method: dynamic quantisation (weights symmetric per output channel, activations affine per call), as
-PyTorch's own ``torch.ao.quantization.quantize_dynamic`` does it; the kernels are FBGEMM's and oneDNN's.
+weights. Method: dynamic quantisation (weights symmetric per output channel, activations affine), as PyTorch's own
+``torch.ao.quantization.quantize_dynamic`` does it; the kernels are FBGEMM's and oneDNN's. They have one scale for all
+of a call, which would be that of its largest row (a prompt's first token, another stream's), so rows are brought to
+the same range before, and back after.
 """
 
 import warnings
@@ -19,6 +21,7 @@ Linear = Callable[[Tensor], Tensor]
 Precision = Literal["float32", "float16", "int8"]
 
 _MAX_INT8 = 127
+_LEAST = 1e-12
 _ROWS_AT_ONCE = 4096
 
 
@@ -33,18 +36,27 @@ def int8_linear(weight: Tensor, bias: Tensor | None, *, many_rows: bool = False)
     Args:
         weight: float ``[out, in]``, on the CPU.
         bias: float ``[out]``.
-        many_rows: made for hundreds of rows at once (encoder states), not for a few (tokens).
+        many_rows: made for hundreds of rows at once whose range is the same (encoder states), not for a few (tokens).
     """
-    packed = _pack(weight.float(), None if bias is None else bias.float(), _kernels(many_rows))
+    added = torch.zeros(weight.shape[0]) if bias is None else bias.float()
+    packed = _pack(weight.float(), added, _kernels(many_rows))
     # Without VNNI, products of full-range activations saturate in 16 bits; with 7 bits they fit.
     reduce_range = not _has_vnni()
     multiply = torch.ops.quantized.linear_dynamic
-    return lambda x: multiply(x, packed, reduce_range)
+
+    def product(x: Tensor) -> Tensor:
+        if many_rows or x.shape[0] == 1:
+            plain: Tensor = multiply(x, packed, reduce_range)
+            return plain
+        scale = x.abs().amax(1, keepdim=True).clamp_min_(_LEAST)
+        return torch.lerp(added, multiply(x / scale, packed, reduce_range), scale)
+
+    return product
 
 
 def int8_rows(weight: Tensor) -> Linear:
     """Rows of a float weight ``[rows, width]`` by their numbers, kept as int8 with a scale for each row."""
-    scale = (weight.abs().amax(1, keepdim=True).float() / _MAX_INT8).clamp_min(1e-12)
+    scale = (weight.abs().amax(1, keepdim=True).float() / _MAX_INT8).clamp_min(_LEAST)
     kept = torch.empty(weight.shape, dtype=torch.int8)
     for first in range(0, weight.shape[0], _ROWS_AT_ONCE):
         part = slice(first, first + _ROWS_AT_ONCE)
@@ -63,8 +75,8 @@ def _kernels(many_rows: bool) -> str:
     return next(name for name in wanted if name in torch.backends.quantized.supported_engines)
 
 
-def _pack(weight: Tensor, bias: Tensor | None, kernels: str) -> Any:
-    scale = (weight.abs().amax(1).double() / _MAX_INT8).clamp_min(1e-12)
+def _pack(weight: Tensor, bias: Tensor, kernels: str) -> Any:
+    scale = (weight.abs().amax(1).double() / _MAX_INT8).clamp_min(_LEAST)
     zero = torch.zeros(weight.shape[0], dtype=torch.long)
     engine = torch.backends.quantized.engine
     try:

@@ -29,7 +29,7 @@ MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
 """A longer prompt is cut, so that the text of a long utterance still has room behind it."""
 
 
-CARRIED_TOKENS = 50
+CARRIED_TOKENS = 25
 """How much of what was said goes over a pause into the next utterance, as context."""
 
 
@@ -76,8 +76,9 @@ class Session:
         self._received = 0
         self._finished = False
         self._done = False
-        self._audio: Samples = np.zeros(0, dtype=np.float32)
-        self._audio_start = 0
+        # Before the stream there is silence: words at its very beginning have a lead too.
+        self._audio: Samples = np.zeros(LEAD_SAMPLES, dtype=np.float32)
+        self._audio_start = -LEAD_SAMPLES
         self._decided = 0
         self._window: Window | None = None
         self._asked: tuple[_Pass, int] | None = None

@@ -38,9 +38,9 @@ class UtteranceTracker:
     """Samples judged so far."""
 
     start: int = 0
-    """First sample of the current or last utterance, the lead included."""
+    """First sample of the current or last utterance, the lead included; negative where a stream begins with it."""
 
-    end: int = 0
+    end: int = -LEAD_SAMPLES
     """End of the last finished utterance, the tail included: never less than any earlier end."""
 
     in_speech: bool = False

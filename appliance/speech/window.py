@@ -34,7 +34,7 @@ class Window:
         self.settled: int | None = None
         """Where the speech ended that the last pass took for all of it."""
         self._chooses_language = language is None
-        self._last_end_s = start / SAMPLE_RATE_HZ
+        self._last_end_s = max(0, start) / SAMPLE_RATE_HZ
 
     @property
     def context(self) -> tuple[int, ...]:

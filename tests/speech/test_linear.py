@@ -37,6 +37,20 @@ def test_each_output_has_its_own_scale() -> None:
 
 
 @needs_int8
+def test_each_input_has_its_own_scale() -> None:
+    """The first tokens of a prompt are a hundred times larger than text, and other streams' rows come and go."""
+    weight, bias, x = random(192, 128), random(192, seed=1), random(12, 128, seed=2)
+    product = int8_linear(weight, bias)
+    alone = product(x)
+    x[0] *= 100
+    x[1] = 0
+    joined = product(x)
+    torch.testing.assert_close(joined[2:], alone[2:])
+    torch.testing.assert_close(joined[1], bias)
+    assert error(joined[0], float_linear(weight, bias)(x[0])) < WORST
+
+
+@needs_int8
 def test_kernels_for_few_and_for_many_rows_agree() -> None:
     weight, bias, x = random(192, 128), random(192, seed=1), random(250, 128, seed=2)
     few, many = int8_linear(weight, bias), int8_linear(weight, bias, many_rows=True)
