@@ -57,6 +57,24 @@ class Rule:
     behind_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """When a word in doubt is settled by a search: it is less likely than ``probability``, although as many ``passes``
+    in a row said it and ``behind_s`` seconds of audio follow it.
+    """
+
+    passes: int
+    probability: float
+    behind_s: float
+
+    def holds(self, words: Sequence[TimedWord], heard_frames: int) -> bool:
+        """Whether the first of the words, which keeps the others waiting, is in such doubt."""
+        if not words:
+            return False
+        behind_s = (heard_frames - words[0].last_frame) / FRAMES_PER_S
+        return words[0].passes >= self.passes and words[0].probability < self.probability and behind_s >= self.behind_s
+
+
 def counted(previous: Sequence[TimedWord], current: Sequence[TimedWord]) -> list[TimedWord]:
     """The words of this pass, with how often each has been said in a row."""
     words = []

@@ -157,12 +157,13 @@ class _Pass:
             self._r.decoder,
             Beam(cache, kept[-1:]),
             width=self._request.beam,
-            limit=self._max_tokens - self._sure,
+            limit=self._max_tokens - self._sure if self._request.is_final else len(found) - self._sure + 2,
             end=self._r.codec.eot,
             suppressed=self._r.suppressed,
             forbidden_first=self._r.nothing if self._sure else self._forbidden_first(),
         )
-        if likelier == found[self._sure :]:
+        same = likelier if self._request.is_final else likelier[: len(found) - self._sure]
+        if same == found[self._sure :]:
             return None
         draft = (*found[: self._sure], *likelier, self._r.codec.eot)
         request = replace(self._request, draft=draft, firm=len(draft), margin=math.inf, language=self._language)

@@ -10,7 +10,7 @@ from enum import Enum
 
 import numpy as np
 
-from appliance.speech.commit import TimedWord, sure
+from appliance.speech.commit import Rule, TimedWord, sure
 from appliance.speech.hypothesis import CONTEXT_TOKENS, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Task
 from appliance.speech.language import DOUBTFUL_S, SWITCH_PROBABILITY
 from appliance.speech.profile import BALANCED, Profile
@@ -37,6 +37,7 @@ class _Pass(Enum):
     """Why a pass is made."""
 
     STEP = "more was said"
+    SEARCH = "more was said, and the first word is in doubt"
     SETTLE = "a short silence: perhaps all is said"
     END = "a pause, or the end of the stream"
     FULL = "the window can't grow further"
@@ -174,27 +175,30 @@ class Session:
             return self._ask(_Pass.SETTLE, window, self._tracker.speech_end)
         step = self._profile.first_samples if window.heard == window.start else self._profile.step_samples
         if position - window.heard >= step:
-            return self._ask(_Pass.STEP, window, position)
+            doubt = self._profile.doubt
+            is_doubtful = doubt is not None and doubt.holds(window.tentative, window.frames)
+            return self._ask(_Pass.SEARCH if is_doubtful else _Pass.STEP, window, position)
         return None
 
     def _ask(self, kind: _Pass, window: Window, end: int) -> Request:
         self._asked = kind, end
         audio = self._audio[window.start - self._audio_start : end - self._audio_start]
-        padding = self._profile.step_padding if kind is _Pass.STEP else self._profile.end_padding
+        goes_on = kind in (_Pass.STEP, _Pass.SEARCH)
+        padding = self._profile.step_padding if goes_on else self._profile.end_padding
         return Request(
             window=audio,
             padded_samples=min(FULL_WINDOW_SAMPLES, padding.length(len(audio))),
             prefix=window.prefix,
             draft=window.draft,
-            firm=sum(len(word.tokens) for word in window.tentative[:-1]) if kind is _Pass.STEP else 0,
+            firm=sum(len(word.tokens) for word in window.tentative[:-1]) if goes_on else 0,
             margin=self._profile.margin,
             context=window.context,
             language=window.language_to_ask(),
             languages=self._options.languages,
             previous_language=self._previous_language,
             task=self._options.task,
-            is_final=kind is not _Pass.STEP,
-            beam=1 if kind is _Pass.STEP else self._profile.end_beam,
+            is_final=not goes_on,
+            beam=1 if kind is _Pass.STEP else self._profile.beam,
         )
 
     def absorb(self, hypothesis: Hypothesis) -> None:
@@ -219,6 +223,8 @@ class Session:
             self._commit(window, len(window.tentative))
         else:
             rules = self._profile.rules
+            if kind is _Pass.SEARCH and self._profile.doubt:
+                rules = (*rules, Rule(1, 0.0, self._profile.doubt.behind_s))
             self._commit(window, sure(window.tentative, window.frames, rules, ends_word=hypothesis.ends_word))
             if end - window.start >= self._profile.cut_samples:
                 self._window = window.cut(self._profile.cut_s / 2) or window

@@ -1,4 +1,6 @@
-from appliance.speech.commit import Rule, TimedWord, counted, sure
+import pytest
+
+from appliance.speech.commit import Doubt, Rule, TimedWord, counted, sure
 from appliance.speech.hypothesis import FRAMES_PER_S, Token
 
 AGREED = Rule(passes=2, probability=0.0, behind_s=0.0)
@@ -88,3 +90,23 @@ def test_the_last_word_is_sure_only_where_another_follows() -> None:
     found = counted([], words("whole"))
     assert sure(found, 50, [Rule(1, 0.0, 0.2)]) == 0
     assert sure(found, 50, [Rule(1, 0.0, 0.2)], ends_word=True) == 1
+
+
+@pytest.mark.parametrize(
+    ("likely", "said", "heard_frames", "expected"),
+    [(0.5, 2, 100, True), (0.6, 2, 100, False), (0.5, 1, 100, False), (0.5, 2, 35, False), (0.5, 9, 40, True)],
+)
+def test_a_word_is_in_doubt_that_is_unlikely_and_would_else_be_sure(
+    likely: float, said: int, heard_frames: int, expected: bool
+) -> None:
+    doubt = Doubt(passes=2, probability=0.6, behind_s=0.8)
+    first = TimedWord("he", (Token(1, 0.99, 0), Token(2, likely, 0)), passes=said)
+    assert doubt.holds([first, *words("was")], heard_frames) is expected
+
+
+def test_only_the_first_word_can_be_in_doubt() -> None:
+    doubt = Doubt(passes=1, probability=0.6, behind_s=0.0)
+    unlikely = TimedWord("he", (Token(1, 0.1, 0),))
+    assert not doubt.holds([], 100)
+    assert not doubt.holds([*words("was"), unlikely], 100)
+    assert doubt.holds([unlikely, *words("was")], 100)

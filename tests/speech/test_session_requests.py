@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from appliance.speech.commit import Doubt, Rule
 from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Token
 from appliance.speech.language import DOUBTFUL_S
 from appliance.speech.profile import padded
 from appliance.speech.session import CARRIED_TOKENS, MAX_PROMPT_TOKENS, StreamOptions
-from appliance.speech.types import Samples
+from appliance.speech.types import Samples, Snapshot
 from tests.speech.doubles import PLAIN, UNIT, Recognizer, options, said, session, silence, speech, stream, turn
 
 
@@ -131,6 +132,37 @@ def test_passes_are_padded_as_the_profile_says() -> None:
     for request in recognizer.requests:
         padding = PLAIN.end_padding if request.is_final else PLAIN.step_padding
         assert request.padded_samples == padding.length(len(request.window))
+
+
+class Unsure(Recognizer):
+    """Finds the fifth word unlikely, and hears it as another one unless it searches."""
+
+    def _hear(self, request: Request) -> Hypothesis:
+        found = super()._hear(request)
+        tokens = [self._doubt(token) if token.id == 5 and request.beam == 1 else token for token in found.tokens]
+        return replace(found, tokens=tuple(tokens))
+
+    @staticmethod
+    def _doubt(token: Token) -> Token:
+        return replace(token, id=55, probability=0.2)
+
+
+def open_states(states: list[Snapshot]) -> list[Snapshot]:
+    """Those in which more was to come."""
+    return [state for state in states if state.tentative]
+
+
+def test_a_word_in_doubt_is_searched_once_and_committed() -> None:
+    """With rules that would never commit it, while speech goes on."""
+    profile = replace(PLAIN, rules=(Rule(2, 0.6, 0.5),), doubt=Doubt(2, 0.6, 0.5), beam=3)
+    recognizer = Unsure()
+    states = stream(session(options(profile)), recognizer, speech(1, 20))
+    searched = [request for request in recognizer.requests if request.beam > 1 and not request.is_final]
+    assert [request.beam for request in searched] == [3]
+    assert searched[0].padded_samples == PLAIN.step_padding.length(len(searched[0].window))
+    assert said(open_states(states)[-1])[:8] == [1, 2, 3, 4, 5, 6, 7, 8]
+    without = stream(session(options(replace(profile, doubt=None))), Unsure(), speech(1, 20))
+    assert said(open_states(without)[-1]) == [1, 2, 3, 4]
 
 
 class Doubtful(Recognizer):
