@@ -28,7 +28,6 @@ NO_SPEECH_LOG_PROBABILITY = -1.0
 MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
 """A longer prompt is cut, so that the text of a long utterance still has room behind it."""
 
-
 CARRIED_TOKENS = 25
 """How much of what was said goes over a pause into the next utterance, as context."""
 
