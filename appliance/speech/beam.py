@@ -1,4 +1,4 @@
-"""Beam search: several hypotheses of one window followed at once, for the text of an utterance that is over.
+"""Beam search: several hypotheses of one window followed at once, for what is final and for words in doubt.
 
 Method: Sutskever et al., "Sequence to Sequence Learning with Neural Networks" (2014), as Whisper's reference decodes:
 it goes on until as many hypotheses have ended as were followed, and takes the one likeliest per token.

@@ -39,6 +39,10 @@ class TimedWord:
     def last_frame(self) -> int:
         return self.tokens[-1].frame
 
+    def followed_s(self, heard_frames: int) -> float:
+        """Seconds of audio after it, of all that was heard (20 ms a frame)."""
+        return (heard_frames - self.last_frame) / FRAMES_PER_S
+
     def moved(self, frames: int) -> "TimedWord":
         """The same word, in a window that begins ``frames`` earlier."""
         tokens = tuple(replace(token, frame=max(0, token.frame + frames)) for token in self.tokens)
@@ -71,8 +75,9 @@ class Doubt:
         """Whether the first of the words, which keeps the others waiting, is in such doubt."""
         if not words:
             return False
-        behind_s = (heard_frames - words[0].last_frame) / FRAMES_PER_S
-        return words[0].passes >= self.passes and words[0].probability < self.probability and behind_s >= self.behind_s
+        first = words[0]
+        is_due = first.passes >= self.passes and first.followed_s(heard_frames) >= self.behind_s
+        return is_due and first.probability < self.probability
 
 
 def counted(previous: Sequence[TimedWord], current: Sequence[TimedWord]) -> list[TimedWord]:
@@ -94,9 +99,9 @@ def sure(words: Sequence[TimedWord], heard_frames: int, rules: Sequence[Rule], *
     """
     count = 0
     for word in words if ends_word else words[:-1]:
-        behind_s = (heard_frames - word.last_frame) / FRAMES_PER_S
+        followed_s = word.followed_s(heard_frames)
         if not any(
-            word.passes >= rule.passes and word.probability >= rule.probability and behind_s >= rule.behind_s
+            word.passes >= rule.passes and word.probability >= rule.probability and followed_s >= rule.behind_s
             for rule in rules
         ):
             break

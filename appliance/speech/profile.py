@@ -36,7 +36,7 @@ class Profile:
     enough (with ``commits_when_settled`` at once). ``margin``: how much likelier (natural log) another token must be to
     change one that was shown. ``cut_s``: a longer window is cut after a committed word; ``longest_s``: a longer one
     is cut in any case, after words that end ``full_behind_s`` before its end. ``beam``: hypotheses followed at
-    once in a search, and when an utterance is over.
+    once where a word is in doubt, and where the text runs to its end.
     """
 
     rules: tuple[Rule, ...]
