@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 _MAX_PHRASE = 12
 _REPEATS = 3
+_ECHO_WORDS = 3
 
 
 def repeated_tail(ids: Sequence[int]) -> int:
@@ -19,3 +20,9 @@ def repeated_tail(ids: Sequence[int]) -> int:
         if all(list(ids[len(ids) - (k + 1) * size : len(ids) - k * size]) == phrase for k in range(repeats)):
             return size * (repeats - 1)
     return 0
+
+
+def is_echo(words: Sequence[str], before: Sequence[str]) -> bool:
+    """Whether a text begins with what was said before: its first three words, or both where it has but two."""
+    first = list(words[:_ECHO_WORDS])
+    return len(first) > 1 and any(list(before[at : at + len(first)]) == first for at in range(len(before)))

@@ -31,8 +31,9 @@ from appliance.speech.hypothesis import (
     token_budget,
 )
 from appliance.speech.language import choose
-from appliance.speech.loops import repeated_tail
+from appliance.speech.loops import is_echo, repeated_tail
 from appliance.speech.text import TextCodec
+from appliance.words import normalise
 
 EDGE_FRAMES = FRAMES_PER_S // 4
 """While more audio is to come, tokens that attend to the last 0.25 s are not taken."""
@@ -64,20 +65,38 @@ class Recognizer:
     def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Decode each window; their steps are done together.
 
-        A final pass that did not come to the end of its text (in a short window Whisper may miss its end-of-text
-        token) is made again, padded to the 30 s the model was trained on.
+        Two faults of Whisper are seen and mended, by another pass: it says again what stands in its context instead of
+        what it hears; and in a short window it may miss its end-of-text token.
         """
-        hypotheses = self._recognize(requests)
-        again = [
-            index
-            for index, (request, found) in enumerate(zip(requests, hypotheses, strict=True))
-            if request.is_final and found.end is not End.TEXT and request.padded_samples < FULL_WINDOW_SAMPLES
-        ]
-        if again:
-            wide = [replace(requests[index], padded_samples=FULL_WINDOW_SAMPLES) for index in again]
-            for index, found in zip(again, self._recognize(wide), strict=True):
-                hypotheses[index] = found
-        return hypotheses
+        asked = list(requests)
+        found = self._recognize(asked)
+        for remedy in (self._without_context, self._with_full_window):
+            better = {index: remedy(*both) for index, both in enumerate(zip(asked, found, strict=True))}
+            again = {index: request for index, request in better.items() if request}
+            if not again:
+                continue
+            for (index, request), hypothesis in zip(again.items(), self._recognize([*again.values()]), strict=True):
+                asked[index], found[index] = request, hypothesis
+        return found
+
+    def _without_context(self, request: Request, found: Hypothesis) -> Request | None:
+        """What to ask instead, where the text of the window is an echo of its context."""
+        if not request.context:
+            return None
+        ids = (*request.prefix, *(token.id for token in found.tokens))
+        text, before = (
+            "".join(word for word, _ in self.codec.words(part, found.language)) for part in (ids, request.context)
+        )
+        if not is_echo(normalise(text, found.language), normalise(before, found.language)):
+            return None
+        return replace(request, context=(), draft=(), firm=0)
+
+    @staticmethod
+    def _with_full_window(request: Request, found: Hypothesis) -> Request | None:
+        """What to ask instead, where a final text did not come to its end: the window Whisper was trained on."""
+        if not request.is_final or found.end is End.TEXT or request.padded_samples >= FULL_WINDOW_SAMPLES:
+            return None
+        return replace(request, padded_samples=FULL_WINDOW_SAMPLES)
 
     def _recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
         states = self.encoder.encode([(request.window, request.padded_samples) for request in requests])

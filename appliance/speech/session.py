@@ -172,6 +172,8 @@ class Session:
             return None
         if self._tracker.silence >= self._profile.settle_samples:
             return self._ask(_Pass.SETTLE, window, self._tracker.speech_end)
+        if self._tracker.silence:
+            return None  # perhaps all is said: a little later it is known, and a step now would be one for nothing
         step = self._profile.first_samples if window.heard == window.start else self._profile.step_samples
         if position - window.heard >= step:
             doubt = self._profile.doubt
@@ -180,6 +182,7 @@ class Session:
         return None
 
     def _ask(self, kind: _Pass, window: Window, end: int) -> Request:
+        end = min(end, self._received)  # at the end of the stream the last window of voice activity is filled up
         self._asked = kind, end
         audio = self._audio[window.start - self._audio_start : end - self._audio_start]
         goes_on = kind in (_Pass.STEP, _Pass.SEARCH)

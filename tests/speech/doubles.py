@@ -41,9 +41,9 @@ def silence(seconds: float) -> Samples:
 
 
 def speech(first: int, count: int, word_s: float = WORD_S, gap_s: float = GAP_S) -> Samples:
-    """Words ``first`` to ``first + count - 1``, each followed by a gap that is too short for a pause."""
+    """Words ``first`` to ``first + count - 1``, each after a gap that is too short for a pause."""
     gap = silence(gap_s)
-    parts = [part for number in range(first, first + count) for part in (word(number, word_s), gap)]
+    parts = [part for number in range(first, first + count) for part in (gap, word(number, word_s))]
     return np.concatenate(parts)
 
 

@@ -260,6 +260,22 @@ def test_no_speech_is_read_at_the_start_of_the_transcript(
     assert found[0] > 0.6 and found[1] < 0.1
 
 
+def test_an_echo_of_the_context_is_heard_again_without_it(
+    recognizer: Recognizer, speech: list[Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who does say something twice is still understood."""
+    rows = watched(recognizer, monkeypatch)
+    request = final(speech[0])
+    once = one(recognizer, request)
+    echo, other = replace(request, context=ids(once)), replace(request, context=recognizer.codec.encode(CONTEXT))
+    for asked, begins in ((other, 1), (echo, 2)):
+        rows.clear()
+        found = one(recognizer, asked)
+        assert ids(found) == ids(once)
+        assert sum(recognizer.codec.sot in row.tokens for row in rows) == begins
+    assert found == once, "the context had no part in it"
+
+
 def test_no_more_tokens_than_fit(recognizer: Recognizer, speech: list[Samples]) -> None:
     """A long context and a long prefix leave room for what there is room for."""
     context = recognizer.codec.encode(CONTEXT * 20)

@@ -9,6 +9,7 @@ import pytest
 
 from appliance.speech.profile import PROFILES, Profile, padded, translating
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Snapshot
+from appliance.speech.vad import WINDOW_SAMPLES
 from tests.speech.doubles import (
     GAP_S,
     PLAIN,
@@ -68,7 +69,7 @@ def test_times_are_those_of_the_audio() -> None:
     last = stream(session(options()), Recognizer(), audio)[-1]
     words = [word for line in last.lines for word in line.words]
     for index, found in enumerate(words):
-        spoken_s = 2.0 + index * (WORD_S + GAP_S) + WORD_S / 2 + (3.0 if index >= 40 else 0.0)
+        spoken_s = 2.0 + index * (GAP_S + WORD_S) + GAP_S + WORD_S / 2 + (3.0 if index >= 40 else 0.0)
         assert found.start_s - 0.03 <= spoken_s <= found.end_s + 0.03
 
 
@@ -100,6 +101,15 @@ def test_a_pass_at_a_short_silence_is_not_made_again_at_the_pause() -> None:
     assert len(finals) == 1
     assert said(stream(one, recognizer, silence(0.1))[-1]) == numbers(5)
     assert len([request for request in recognizer.requests if request.is_final]) == 1
+
+
+def test_no_step_is_made_where_all_may_be_said() -> None:
+    """A short silence ends in a step when speech goes on, else in the pass over all that was said."""
+    recognizer = Recognizer()
+    stream(session(options()), recognizer, np.concatenate([speech(1, 20), silence(1.0), speech(21, 20)]), 0.032)
+    steps = [request.window for request in recognizer.requests if not request.is_final]
+    assert len(steps) > 10
+    assert all(window[-WINDOW_SAMPLES:].any() for window in steps)
 
 
 def test_the_rest_of_an_utterance_is_heard_after_a_short_silence() -> None:
