@@ -1,4 +1,4 @@
-"""How many streams this machine carries, from the time of one pass measured at start."""
+"""How many streams this machine carries, from the times of passes measured at start."""
 
 import math
 import time
@@ -7,8 +7,14 @@ from collections.abc import Callable
 LONGEST_STEP_S = 1.4
 """At capacity each stream gets a pass this often: shown words then stay well under 2.5 s behind."""
 
+UTTERANCE_S = 4.0
+"""A text runs to its end, with a search, this often: about every fourth second in read speech."""
+
+SERVING = 0.015
+"""Share of a thread that a stream takes beside its passes: audio in, voice activity, updates out (measured)."""
+
 UTILISATION = 0.8
-"""Share of the threads' time that passes may fill; the rest is for audio, updates and the end of utterances."""
+"""Share of the threads' time that streams may fill; at more, a burst of work makes all of them late."""
 
 _ROUNDS = 3
 
@@ -23,6 +29,12 @@ def measured(one_pass: Callable[[], object]) -> float:
     return sorted(taken)[_ROUNDS // 2]
 
 
-def streams(pass_s: float, workers: int) -> int:
-    """Streams at once for which ``workers`` threads keep up with a pass every `LONGEST_STEP_S`; at least one."""
-    return max(1, math.floor(workers * UTILISATION * LONGEST_STEP_S / pass_s))
+def streams(step_s: float, end_s: float, workers: int) -> int:
+    """Streams at once with which ``workers`` threads keep up; at least one.
+
+    Args:
+        step_s: seconds of a pass while speech goes on.
+        end_s: of one in which a text runs to its end.
+    """
+    share = step_s / LONGEST_STEP_S + end_s / UTTERANCE_S + SERVING
+    return max(1, math.floor(workers * UTILISATION / share))

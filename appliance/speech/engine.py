@@ -1,6 +1,7 @@
 """The models, loaded once and shared by all streams, and the threads that run them."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from appliance.speech.decoder import TextDecoder
 from appliance.speech.encoder import Encoder
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.linear import Precision, int8_available
-from appliance.speech.profile import BALANCED, DecodingPolicy
+from appliance.speech.profile import BALANCED, DecodingPolicy, Padding
 from appliance.speech.recognizer import Recognizer
 from appliance.speech.scheduler import OnSnapshot, Recognizes, Scheduler, Stream
 from appliance.speech.session import Session, StreamOptions
@@ -149,7 +150,7 @@ class Engine:
             ApplianceError: a result is not finite, so this build must not serve.
         """
         probability = VadStream(self._vad).probability(_noise(1)[:WINDOW_SAMPLES])
-        hypothesis = self._typical_turn()[0]
+        hypothesis = self._steps()[0]
         figures = np.array([probability, hypothesis.no_speech_probability, hypothesis.mean_log_probability])
         if not np.isfinite(figures).all():
             raise ApplianceError(
@@ -157,15 +158,29 @@ class Engine:
                 "the model files or this build are damaged; bake the pair again, or try another --compute-type",
                 code="warm_up_failed",
             )
-        self.capacity = capacity.streams(capacity.measured(self._typical_turn) / self._batch, self._workers)
+        step_s, end_s = (capacity.measured(turn) / self._batch for turn in (self._steps, self._ends))
+        self.capacity = capacity.streams(step_s, end_s, self._workers)
 
-    def _typical_turn(self) -> list[Hypothesis]:
+    def _steps(self) -> list[Hypothesis]:
         """A full batch of passes over windows of the usual length, with most of their text known from before."""
-        codec = self._codec
+        return self._typical_turn(BALANCED.step_padding, _TYPICAL_DRAFT, beam=1)
+
+    def _ends(self) -> list[Hypothesis]:
+        """A full batch of passes of the length in which texts run to their end, half of each text searched."""
+        return self._typical_turn(BALANCED.end_padding, _TYPICAL_DRAFT // 2, beam=BALANCED.beam)
+
+    def _typical_turn(self, padding: Padding, tokens: int, *, beam: int) -> list[Hypothesis]:
+        """Passes over noise that find as many tokens as they are told to, whatever the model makes of noise."""
         window = _noise(_TYPICAL_WINDOW_S)
-        padded = BALANCED.step_padding.length(len(window))
-        draft = tuple(range(_TYPICAL_DRAFT))
-        request = Request(window, padded, draft=draft, language=codec.languages[0])
+        request = Request(
+            window,
+            padding.length(len(window)),
+            draft=tuple(range(tokens)),
+            firm=tokens,
+            margin=math.inf,
+            language=self._codec.languages[0],
+            beam=beam,
+        )
         return self._recognizer.recognize([request] * self._batch)
 
     def close(self) -> None:

@@ -9,6 +9,9 @@ from appliance.speech.types import SAMPLE_RATE_HZ
 CommitMode = Literal["fast", "balanced", "accurate"]
 DecodingPolicy = Literal["alignatt", "localagreement"]
 
+_GRAIN_SAMPLES = SAMPLE_RATE_HZ // 2
+"""So that windows of several streams have a length in common, which a GPU encodes together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Padding:
@@ -18,9 +21,9 @@ class Padding:
     after_s: float
 
     def length(self, samples: int) -> int:
-        """Padded length of a window in samples, whole seconds."""
+        """Padded length of a window in samples, in steps of half a second."""
         least = max(round(self.least_s * SAMPLE_RATE_HZ), samples + round(self.after_s * SAMPLE_RATE_HZ))
-        return least + -least % SAMPLE_RATE_HZ
+        return least + -least % _GRAIN_SAMPLES
 
 
 FULL = Padding(30, 0)

@@ -2,18 +2,19 @@ import time
 
 import pytest
 
-from appliance.speech.capacity import LONGEST_STEP_S, UTILISATION, measured, streams
+from appliance.speech.capacity import LONGEST_STEP_S, SERVING, UTILISATION, UTTERANCE_S, measured, streams
 
 
 def test_streams_fill_the_threads_so_far_and_no_further() -> None:
     for workers in (1, 2, 16):
-        for pass_s in (0.01, 0.037, 0.2):
-            count = streams(pass_s, workers)
-            assert count * pass_s <= workers * UTILISATION * LONGEST_STEP_S < (count + 1) * pass_s
+        for step_s, end_s in ((0.01, 0.03), (0.037, 0.1), (0.2, 0.3)):
+            count = streams(step_s, end_s, workers)
+            share = step_s / LONGEST_STEP_S + end_s / UTTERANCE_S + SERVING
+            assert count * share <= workers * UTILISATION < (count + 1) * share
 
 
 def test_a_machine_too_slow_for_one_still_serves_one() -> None:
-    assert streams(30.0, 1) == 1
+    assert streams(30.0, 30.0, 1) == 1
 
 
 def test_one_slow_pass_among_a_few_does_not_count() -> None:

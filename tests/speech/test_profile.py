@@ -16,9 +16,9 @@ from appliance.speech.types import SAMPLE_RATE_HZ
 
 @pytest.mark.parametrize(
     ("seconds", "expected_s"),
-    [(0.0, 5), (0.1, 5), (3.0, 5), (3.01, 6), (4.0, 6), (9.99, 12)],
+    [(0.0, 5), (0.1, 5), (3.0, 5), (3.01, 5.5), (3.5, 5.5), (3.51, 6), (9.99, 12)],
 )
-def test_padding_is_whole_seconds_after_and_in_all(seconds: float, expected_s: int) -> None:
+def test_padding_is_half_seconds_after_and_in_all(seconds: float, expected_s: float) -> None:
     assert Padding(least_s=5, after_s=2).length(round(seconds * SAMPLE_RATE_HZ)) == expected_s * SAMPLE_RATE_HZ
 
 
