@@ -1,6 +1,11 @@
 # The whole of it: `make appliance` builds, saves and shows the appliance; `make test` tests it.
 TARGET ?= cpu
 MODEL ?= base
+ENGINE ?= auto
+POLICY ?= any
+ifneq ($(ENGINE),auto)
+export WLK_ENGINE := $(ENGINE)
+endif
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # pip's settings are the account's, also where HOME points elsewhere (sudo, CI).
@@ -18,17 +23,26 @@ endif
 SHELL_SCRIPTS := $(wildcard scripts/*.sh) .ci/run
 UNIT := not model and not image and not browser and not boot and not gpu and not network
 
-.PHONY: help appliance setup fetch bake image save demo test check bench lock clean
+IMAGES := $(addprefix image-,$(TARGETS))
+BUILD_IMAGE = wlk-appliance image build --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
+
+.PHONY: help appliance setup fetch bake image $(IMAGES) images wheels save demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "  TARGET=$(TARGET) (of: $(TARGETS)), MODEL=$(MODEL)"
+	@printf '  make %-10s build the image of that target\n' $(IMAGES)
+	@echo "variables, with their defaults:"
+	@echo "  TARGET=$(TARGET)     of: $(TARGETS)"
+	@echo "  MODEL=$(MODEL)     one or several of models/manifest.yaml: MODEL=\"base small\""
+	@echo "  ENGINE=$(ENGINE)    auto, docker, podman or buildah"
+	@echo "  ARCH=$(ARCH)         amd64 or arm64; this machine's where empty"
+	@echo "  POLICY=$(POLICY)     what the models' licences must allow: any, redistributable or commercial"
 
 appliance: setup ## fetch, bake, build, save, and show the image working with networking off
 	@wlk-appliance fetch $(MODEL) --with-assets --recordings
 	@wlk-appliance bake $(MODEL)
-	@wlk-appliance image build --target $(TARGET) --model $(MODEL)
+	@$(BUILD_IMAGE) --target $(TARGET)
 	@wlk-appliance image save --target $(TARGET) --model $(MODEL)
 	@wlk-appliance demo --target $(TARGET) --model $(MODEL)
 
@@ -41,8 +55,16 @@ fetch: setup ## obtain and verify what MODEL needs
 bake: setup ## make and prove the pair of MODEL
 	@wlk-appliance bake $(MODEL)
 
-image: bake ## build the image of TARGET with MODEL
-	@wlk-appliance image build --target $(TARGET) --model $(MODEL)
+image: image-$(TARGET) ## build the image of TARGET with MODEL
+
+$(IMAGES): image-%: bake
+	@$(BUILD_IMAGE) --target $*
+
+images: setup ## show each target: base, versions, what is compiled, what is baked, expected size
+	@wlk-appliance image list
+
+wheels: setup ## download the locked wheels of TARGET (ARCH: for another machine)
+	@wlk-appliance wheels --target $(TARGET) $(if $(ARCH),--arch $(ARCH))
 
 save: image ## save that image under dist/
 	@wlk-appliance image save --target $(TARGET) --model $(MODEL)

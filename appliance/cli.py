@@ -17,13 +17,15 @@ COMMANDS: dict[str, str] = {
     "fetch": "fetch and verify models and recordings of models/manifest.yaml",
     "bake": "make the encoder/decoder pair of a model from what was fetched",
     "wheels": "download the locked wheels of a target",
-    "image": "build, save or inspect a container image",
+    "image": "build or save a container image, list targets, show or compare archives",
     "demo": "run an image with networking off and stream a recording through it",
     "serve": "turn live speech into text over a WebSocket",
     "transcribe": "stream a recording through a server, or in this process: text, subtitles or JSON",
     "health": "ask a running server whether it is alive, or ready",
     "bench": "stream recordings at real-time pace and measure accuracy, latency and cost",
     "selftest": "load a pair, transcribe a known recording and compare",
+    "accounts": "write a bill of what an image holds; its build runs this in it",
+    "rewrite": "make an engine's archive reproducible; a kit runs this in the image",
 }
 
 

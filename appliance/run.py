@@ -20,6 +20,7 @@ def run(
     capture: bool = False,
     input_text: str | None = None,
     stdin: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout_s: float | None = None,
@@ -31,6 +32,7 @@ def run(
         argv: the program and its arguments; never a shell string.
         check: raise when it exits non-zero.
         capture: keep stdout and stderr in the result instead of passing them through.
+        stdout: a file for what it prints, where that is not captured.
         hint: what to tell the user if it fails.
 
     Raises:
@@ -46,7 +48,7 @@ def run(
             text=True,
             input=input_text,
             stdin=stdin,
-            stdout=subprocess.PIPE if capture else None,
+            stdout=subprocess.PIPE if capture else stdout,
             stderr=subprocess.PIPE if capture else None,
             env=None if env is None else dict(env),
             cwd=cwd,

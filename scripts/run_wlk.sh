@@ -97,8 +97,14 @@ if [ -z "$image" ]; then
             wlk-appliance:cpu-*) [ -z "$gpus" ] || continue ;; # it can't use a GPU
             *) [ -n "$gpus" ] || continue ;;
         esac
+        # An image may hold several models: wlk-appliance:cpu-base_small.
         # shellcheck disable=SC2254 # wanted is a pattern on purpose
-        case "$candidate" in wlk-appliance:*-$wanted) image="$candidate" && break ;; esac
+        case "$candidate" in
+            wlk-appliance:*-$wanted | wlk-appliance:*-${wanted}_* | wlk-appliance:*_$wanted | wlk-appliance:*_${wanted}_*)
+                image="$candidate"
+                break
+                ;;
+        esac
     done
 fi
 if [ -z "$image" ] || ! "$engine" image inspect "$image" >/dev/null 2>&1; then

@@ -48,8 +48,8 @@ rm -f "$stamp"
 # The image's wheels come first, into the folder the image is built from: nothing is downloaded twice, and where the
 # CPU build of torch comes from is decided in one place. `pip` warns about every folder of a file: index that lacks a
 # package, so it is told to print errors only.
-.venv/bin/python -m appliance wheels
+wheels="$(.venv/bin/python -m appliance wheels)"
 pip=(.venv/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps)
-"${pip[@]}" --require-hashes --find-links build/wheelhouse/cpu --requirement "$lock"
+"${pip[@]}" --require-hashes --find-links "$wheels" --requirement "$lock"
 "${pip[@]}" --no-build-isolation --editable .
 printf '%s\n' "$wanted" >"$stamp"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The Debian packages that `make test` needs beside Python's: a browser with its driver, and a tracer of system calls.
+# The Debian packages that `make test` needs beside Python's: a browser with its driver, a tracer of system calls, and a
+# second container engine.
 set -euo pipefail
 
-wanted=(chromium chromium-driver strace openssl)
+wanted=(chromium chromium-driver strace openssl podman buildah)
 missing=()
 for package in "${wanted[@]}"; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -11,7 +11,20 @@ import pytest
 ROOT = Path(__file__).parent.parent / "appliance"
 MODULES = sorted(ROOT.rglob("*.py"))
 
-TOOLS = ("manifest", "store", "fetch", "container", "run", "digest", "words", "errors", "log", "cli")
+TOOLS = (
+    "manifest",
+    "store",
+    "fetch",
+    "container",
+    "accounts",
+    "packages",
+    "run",
+    "digest",
+    "words",
+    "errors",
+    "log",
+    "cli",
+)
 
 
 def name(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""``wlk-appliance bake``: fetch what is missing, make the pair of a model, and prove it."""
+"""``wlk-appliance bake``: fetch what is missing, make the pairs of models, and prove them."""
 
 import argparse
 from pathlib import Path
@@ -18,14 +18,17 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     log.configure()
     manifest = load_manifest(options.manifest)
-    model = manifest.model(options.name)
+    models = [manifest.model(name) for name in options.names]
     recording = manifest.recording(options.recording) if options.recording else _first_recording(manifest)
     formats = (options.format,) if options.format else None
     with Fetcher(Store.configured(options.store), offline=options.offline) as fetcher:
-        weights = fetcher.fetch(model, formats)
-        ranks = fetcher.fetch(manifest.tokenizer(model.tokenizer))
         speech = fetcher.fetch(recording)
-    print(_shown(bake(model, weights, ranks.path, speech.path, options.out), options.out))
+        found = [
+            (model, fetcher.fetch(model, formats), fetcher.fetch(manifest.tokenizer(model.tokenizer)))
+            for model in models
+        ]
+    for model, weights, ranks in found:
+        print(_shown(bake(model, weights, ranks.path, speech.path, options.out), options.out))
     return 0
 
 
@@ -35,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Make the encoder/decoder pair of a model: fetch one of its files, derive the missing half, prove "
         "on a recording that both halves compute the same.",
     )
-    parser.add_argument("name", metavar="NAME", help="a model of the manifest")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="models of the manifest")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="default: %(default)s")
     parser.add_argument("--format", choices=("ct2", "pt"), help="start from a file of this format only")
     parser.add_argument("--recording", metavar="NAME", help="the recording to prove with (default: the first one)")

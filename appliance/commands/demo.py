@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 from appliance import log
+from appliance.container.build import Names, require_image
 from appliance.container.demo import check, demonstrate, join_recordings
-from appliance.container.engine import Engine, ensure_engine
-from appliance.container.image import Image, image_name, require_image
+from appliance.container.engine import Engine, LocalImage
+from appliance.container.engine_setup import ensure_engine
 from appliance.fetch import Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, load_manifest
 from appliance.store import Store
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
 
     model = manifest.model(options.model).name
     engine = ensure_engine(_BUILD)
-    image = require_image(engine, options.image or image_name(options.target, model))
+    image = require_image(engine, options.image or Names(options.target, (model,)).full)
     heard = demonstrate(engine, image.name, audio)
     verdict = check(reference, heard)
     rows = [
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _pair(engine: Engine, image: Image, model: str) -> str:
+def _pair(engine: Engine, image: LocalImage, model: str) -> str:
     """What the image's own pair.json says of the pair's name, source and sizes."""
     path = f"/models/{model}/pair.json"
     words = ["run", "--rm", "--network", "none", "--entrypoint", "cat", image.name, path]

@@ -1,78 +1,121 @@
-"""``wlk-appliance image``: build, save or inspect a container image."""
+"""``wlk-appliance image``: build or save a container image, list targets, show or compare archives."""
 
 import argparse
 from pathlib import Path
 
 from appliance import log
+from appliance.container.accounts import differences, read_accounts, shown
 from appliance.container.base import ensure_base
-from appliance.container.context import stage_context
-from appliance.container.engine import ensure_engine
-from appliance.container.image import Image, build_image, image_name, require_image, save_image
+from appliance.container.build import Names, build_image, build_record, require_image
+from appliance.container.commit import source_commit
+from appliance.container.context import shipped_items, stage_context
+from appliance.container.engine_setup import ensure_engine
+from appliance.container.save import save_image
+from appliance.container.target import load_target, target_names
 from appliance.container.wheelhouse import target_wheels
-from appliance.errors import UsageError
 from appliance.fetch import Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, load_manifest
+from appliance.manifest.licences import POLICIES, check_licences
 from appliance.store import Store
 
 BUILD = Path("build")
 DIST = Path("dist")
-TARGETS = Path("images")
+ARCHIVES = BUILD / "images"
 
 
 def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     log.configure()
-    target_dir = TARGETS / options.target
-    if not (target_dir / "Dockerfile").is_file():
-        known = ", ".join(sorted(path.parent.name for path in TARGETS.glob("*/Dockerfile")))
-        raise UsageError(f"unknown target: {options.target!r} (no {target_dir}/Dockerfile)", f"one of: {known}")
-    if options.action == "build":
-        return _build(target_dir, options)
-    model = load_manifest(options.manifest).model(options.model).name
-    engine = ensure_engine(BUILD)
-    image = require_image(engine, image_name(options.target, model))
-    if options.action == "inspect":
-        print(_shown(image))
-        return 0
-    archive, saved = save_image(engine, image, options.target, model, DIST)
-    print(f"{'saved' if saved else 'kept'} {archive.path}  {archive.size / 1e6:.0f} MB  sha256:{archive.sha256}")
+    match options.action:
+        case "build":
+            return _build(options)
+        case "save":
+            return _save(options)
+        case "inspect":
+            print("\n".join(shown(read_accounts(options.archive))))
+        case "diff":
+            lines = list(differences(read_accounts(options.archive), read_accounts(options.other)))
+            print("\n".join(lines or ["the same image"]))
+        case "list":
+            print(_targets())
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="wlk-appliance image", description="Build, save or inspect a container image."
+        prog="wlk-appliance image",
+        description="Build or save a container image, list targets, show or compare archives.",
     )
-    parser.add_argument("action", choices=("build", "save", "inspect"))
-    parser.add_argument("--target", default="cpu", help="a folder of images/ [%(default)s]")
-    parser.add_argument("--model", default="base", metavar="NAME", help="which baked pair goes in [%(default)s]")
-    parser.add_argument(
-        "--offline", action="store_true", help="build from what is in the store, fetching no model file"
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="build the image of a target, with networking off")
+    save = actions.add_parser("save", help="save an image that was built here under dist/")
+    for action in (build, save):
+        action.add_argument("--target", default="cpu", help="a folder of images/ [%(default)s]")
+        action.add_argument(
+            "--model", nargs="+", default=["base"], metavar="NAME", help="which baked pairs go in [base]"
+        )
+        action.add_argument(
+            "--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s"
+        )
+    build.add_argument("--arch", metavar="NAME", help="amd64 or arm64 [this machine's]")
+    build.add_argument(
+        "--licence-policy", choices=POLICIES, default="any", help="what the models' licences must allow [%(default)s]"
     )
-    parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
+    build.add_argument("--offline", action="store_true", help="build from what is in the store, fetching no model file")
+    build.add_argument("--no-cache", action="store_true", help="do every step anew, even where nothing changed")
+    build.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
+    inspect = actions.add_parser("inspect", help="show what an archive holds: layers, packages, models, licences")
+    inspect.add_argument("archive", type=Path, metavar="ARCHIVE")
+    diff = actions.add_parser("diff", help="compare what two archives hold")
+    diff.add_argument("archive", type=Path, metavar="ARCHIVE")
+    diff.add_argument("other", type=Path, metavar="OTHER")
+    actions.add_parser("list", help="show each target: base, versions, what is compiled, expected size")
     return parser
 
 
-def _build(target_dir: Path, options: argparse.Namespace) -> int:
+def _build(options: argparse.Namespace) -> int:
+    target = load_target(options.target)
+    architecture = target.architecture(options.arch)
     manifest = load_manifest(options.manifest)
-    model = manifest.model(options.model).name
-    wheels = target_wheels(target_dir, BUILD)
-    with Fetcher(Store.configured(options.store), offline=options.offline) as fetcher:
-        folder = BUILD / "context" / f"{target_dir.name}-{model}"
-        context = stage_context(target_dir, model, wheels, manifest, fetcher, BUILD / "pairs", folder)
+    names = Names(target.name, tuple(manifest.model(model).name for model in options.model))
+    check_licences(shipped_items(manifest, names.models), options.licence_policy)
+    wheels = target_wheels(target, architecture, BUILD)
     engine = ensure_engine(BUILD)
-    base = ensure_base(engine, target_dir / "Dockerfile", BUILD / "base")
-    image, built = build_image(engine, target_dir, model, base, context)
-    print(f"{'built' if built else 'kept'} {_shown(image)}")
+    base = ensure_base(engine, target, architecture, BUILD / "base")
+    record = build_record(target, architecture, names.models, base, source_commit())
+    with Fetcher(Store.configured(options.store), offline=options.offline) as fetcher:
+        folder = BUILD / "context" / names.variant
+        context = stage_context(target, names.models, wheels, manifest, fetcher, BUILD / "pairs", record, folder)
+    image, built = build_image(engine, names, base, context, ARCHIVES, use_cache=not options.no_cache)
+    print(f"{'built' if built else 'kept'} {image.name}  {image.image_id}")
     return 0
 
 
-def _shown(image: Image) -> str:
-    rows = [f"{image.name}  {image.size / 1e6:.0f} MB  {image.image_id}"]
-    rows += [f"  {size / 1e6:8.1f} MB  {_step(step)}" for size, step in image.layers if size >= 100_000]
+def _save(options: argparse.Namespace) -> int:
+    manifest = load_manifest(options.manifest)
+    names = Names(load_target(options.target).name, tuple(manifest.model(model).name for model in options.model))
+    image = require_image(ensure_engine(BUILD), names.full)
+    saved, is_new = save_image(names, image, ARCHIVES, DIST)
+    print(
+        f"{'saved' if is_new else 'kept'} {DIST / saved.file}  {saved.size / 1e6:.0f} MB  sha256:{saved.sha256}\n"
+        f"  unpacked {saved.unpacked_size / 1e6:.0f} MB; what it holds: {DIST / names.file}.accounts"
+    )
+    return 0
+
+
+def _targets() -> str:
+    rows = []
+    for name in target_names():
+        target = load_target(name)
+        rows += [
+            f"{target.name}  ({', '.join(target.architectures)})",
+            f"  base         {target.base}",
+            f"  Python       {target.python}",
+            f"  torch        {target.torch}",
+            f"  CUDA         {target.cuda}",
+            f"  CTranslate2  {target.ctranslate2}",
+            f"  from source  {', '.join(target.from_source) or 'nothing'}",
+            "  baked        the pairs of MODEL, silero-vad, one recording for the self-test",
+            f"  size         about {target.size_mb} MB with base",
+        ]
     return "\n".join(rows)
-
-
-def _step(created_by: str) -> str:
-    return " ".join(created_by.replace("# buildkit", "").removeprefix("/bin/sh -c #(nop) ").split())[:90]

@@ -5,14 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance import log
+from appliance.container.target import load_target
 from appliance.container.wheelhouse import target_wheels
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="wlk-appliance wheels", description="Download the locked wheels of a target.")
+    parser = argparse.ArgumentParser(
+        prog="wlk-appliance wheels",
+        description="Download the locked wheels of a target, for this machine or another one; prints their folder.",
+    )
     parser.add_argument("--target", default="cpu", help="a folder of images/ [%(default)s]")
-    target: str = parser.parse_args(argv).target
+    parser.add_argument("--arch", metavar="NAME", help="amd64 or arm64 [this machine's]")
+    given = parser.parse_args(argv)
     log.configure()
-    wheels = target_wheels(Path("images", target), Path("build"))
-    print(f"{len(wheels)} wheels in build/wheelhouse/{target}")
+    target = load_target(given.target)
+    wheels = target_wheels(target, target.architecture(given.arch), Path("build"))
+    print(wheels[0].parent)
     return 0

@@ -7,12 +7,14 @@ host's apt already uses, pruned the way slim images are. It needs root, as deboo
 import hashlib
 import logging
 import os
-import re
 import shutil
 from pathlib import Path
 
-from appliance.container.engine import Engine, install_packages
+from appliance.container.engine import Engine, LocalImage
+from appliance.container.reproducible import pack_root
+from appliance.container.target import Target, host_architecture
 from appliance.errors import ApplianceError
+from appliance.packages import install_packages
 from appliance.run import output, run
 
 log = logging.getLogger(__name__)
@@ -33,63 +35,68 @@ _PRUNED = (
     "usr/share/man",
     "var/cache/apt",
     "var/cache/debconf",
+    "var/cache/ldconfig",
     "var/lib/apt/lists",
     "var/log",
     "etc/apt/sources.list",
     "etc/resolv.conf",
     "etc/hostname",
 )
-_RECIPE = "3"
+_RECIPE = "4"
 """Part of the stand-in's tag: count up when what goes into it changes."""
 
 
-def pinned_base(dockerfile: Path) -> str:
-    """The default of a Dockerfile's ``ARG BASE=name@sha256:...``.
-
-    Raises:
-        ApplianceError: there is none, or it isn't pinned by digest.
-    """
-    found = re.search(r"^ARG BASE=(\S+@sha256:[0-9a-f]{64})$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise ApplianceError(f"{dockerfile} pins no base image", "it needs a line: ARG BASE=NAME@sha256:DIGEST")
-    return found.group(1)
-
-
-def stand_in_name() -> str:
+def stand_in_name(architecture: str) -> str:
     """Name and tag of the stand-in image; the tag changes with its recipe."""
     recipe = hashlib.sha256("\n".join([_RECIPE, _SUITE, *_PACKAGES, *_PRUNED]).encode()).hexdigest()[:8]
-    return f"wlk-appliance-base:{_SUITE}-{recipe}"
+    return f"wlk-appliance-base:{_SUITE}-{architecture}-{recipe}"
 
 
-def ensure_base(engine: Engine, dockerfile: Path, cache_dir: Path) -> str:
-    """Name of a base image that is present locally, pulling it or making the stand-in first.
+def ensure_base(engine: Engine, target: Target, architecture: str, cache_dir: Path) -> LocalImage:
+    """A base image that is present locally, pulling it or making the stand-in first.
 
     Args:
-        cache_dir: where the stand-in's archive is kept (about 100 MB).
+        cache_dir: where the stand-in's archive is kept (about 200 MB).
 
     Raises:
         ApplianceError: neither the pinned image nor a stand-in is to be had on this host.
     """
     chosen = os.environ.get(BASE_VARIABLE)
     if chosen:
-        if engine.image_id(chosen) is None:
-            engine.run(["pull", chosen], hint=f"unset {BASE_VARIABLE} to let the base be chosen")
-        return chosen
-    pinned, stand_in = pinned_base(dockerfile), stand_in_name()
-    for name in (pinned, stand_in):
-        if engine.image_id(name) is not None:
+        return engine.describe(chosen) or _pulled(engine, chosen, architecture)
+    stand_in = stand_in_name(architecture)
+    for name in (target.base, stand_in):
+        found = engine.describe(name)
+        if found is not None:
             log.info("base image: %s", name)
-            return name
-    if _registry_answers(engine, pinned):
-        log.info("base image: pulling %s", pinned)
-        engine.run(["pull", "--quiet", pinned], timeout_s=_PULL_S, hint="try again, or set " + BASE_VARIABLE)
-        return pinned
+            return found
+    if _registry_answers(engine, target.base):
+        return _pulled(engine, target.base, architecture)
+    if not target.has_stand_in or architecture != host_architecture():
+        raise ApplianceError(
+            f"the base image of {target.name} can't be had: no registry answers for {target.base}",
+            f"pull it on a connected host, carry it here and load it, or name another one: {BASE_VARIABLE}=IMAGE",
+        )
     archive = cache_dir / f"{stand_in.replace(':', '-')}.tar"
     if not archive.is_file():
         log.warning("no image registry answers: making the base %s with debootstrap", stand_in)
-        _make_archive(archive)
-    engine.run(["import", "--change", "CMD python3", "--change", "ENV LANG=C.UTF-8", archive, stand_in], capture=True)
-    return stand_in
+        _make_archive(archive, stand_in)
+    engine.load(archive)
+    return _present(engine, stand_in)
+
+
+def _pulled(engine: Engine, name: str, architecture: str) -> LocalImage:
+    log.info("base image: pulling %s", name)
+    words = ["pull", "--quiet", f"--platform=linux/{architecture}", name]
+    engine.run(words, capture=True, timeout_s=_PULL_S, hint="try again, or set " + BASE_VARIABLE)
+    return _present(engine, name)
+
+
+def _present(engine: Engine, name: str) -> LocalImage:
+    found = engine.describe(name)
+    if found is None:
+        raise ApplianceError(f"{engine.program} took the base {name} and does not have it", "is its disk full? df -h")
+    return found
 
 
 def _registry_answers(engine: Engine, name: str) -> bool:
@@ -105,7 +112,7 @@ def _registry_answers(engine: Engine, name: str) -> bool:
     return done.returncode == 0
 
 
-def _make_archive(archive: Path) -> None:
+def _make_archive(archive: Path, name: str) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ApplianceError(
             "no image registry answers, and the stand-in base needs root on a Debian host",
@@ -122,11 +129,13 @@ def _make_archive(archive: Path) -> None:
     run(words, capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
     _take_updates(root, mirrors)
     _prune(root)
-    partial = archive.with_name(archive.name + ".partial")
+    files, partial = archive.with_name("files.tar"), archive.with_name(archive.name + ".partial")
     left_out = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys", "tmp")]
-    words = ["tar", "--create", "--file", str(partial), "--directory", str(root), "--numeric-owner", "--sort=name"]
+    words = ["tar", "--create", "--file", str(files), "--directory", str(root), "--numeric-owner", "--sort=name"]
     run([*words, "--one-file-system", *left_out, "."])
+    pack_root(files, partial, tag=name, settings={"Cmd": ["python3"], "Env": ["LANG=C.UTF-8"]})
     partial.rename(archive)
+    files.unlink()
     shutil.rmtree(root)
 
 

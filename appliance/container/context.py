@@ -1,16 +1,24 @@
-"""Stages what an image build may see: wheels, models, samples and code, as hard links in one small folder."""
+"""Stages what an image build may see: wheels, models, samples and code, as hard links in one small folder.
+
+The folder is all that a build needs beside its base image: an engine alone can repeat it, without a network.
+"""
 
 import hashlib
+import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.accounts.components import ASSETS_FILE
+from appliance.container.target import Target
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 from appliance.fetch import Fetcher
-from appliance.manifest import Manifest
+from appliance.manifest import LocalSource, Manifest
+from appliance.manifest.items import Item, Recording
 from appliance.pair.locate import find_pair
 
 log = logging.getLogger(__name__)
@@ -18,7 +26,11 @@ log = logging.getLogger(__name__)
 SELFTEST_RECORDING = "librivox-0870"
 """The recording that the image's smoke test transcribes (7 s, 22 words)."""
 
+RECORD_FILE = "build.json"
+"""What the image was built from, as `appliance.container.build` tells it."""
+
 _CODE = Path(__file__).resolve().parent.parent
+_EACH_MODEL = "${MODEL}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,40 +41,97 @@ class Context:
     inputs: str
 
 
+def shipped_items(manifest: Manifest, models: Sequence[str]) -> list[Item]:
+    """What of the manifest goes into an image with these models.
+
+    Raises:
+        ApplianceError: the manifest has no such model, or not exactly one voice activity model.
+    """
+    vads = [asset for asset in manifest.assets.values() if asset.kind == "vad"]
+    if len(vads) != 1:
+        raise ApplianceError(f"the manifest has {len(vads)} voice activity models", "an image takes exactly one")
+    return [*map(manifest.model, models), *vads, manifest.recording(SELFTEST_RECORDING)]
+
+
 def stage_context(
-    target_dir: Path,
-    model: str,
-    wheels: list[Path],
+    target: Target,
+    models: Sequence[str],
+    wheels: Sequence[Path],
     manifest: Manifest,
     fetcher: Fetcher,
     pairs_dir: Path,
+    record: dict[str, object],
     folder: Path,
 ) -> Context:
     """Make the folder anew; nothing in it is copied where a hard link will do.
 
+    Args:
+        record: what the image is to say about its build.
+
     Raises:
-        ApplianceError: the model's pair isn't baked, or an asset can't be had.
+        ApplianceError: a model's pair isn't baked, or an asset can't be had.
     """
-    find_pair(pairs_dir, model)
+    for model in models:
+        find_pair(pairs_dir, model)
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text(
+        for_models(target.dockerfile.read_text(encoding="utf-8"), models), encoding="utf-8"
+    )
     for wheel in wheels:
         _link(wheel, folder / "wheels" / wheel.name)
-    for file in (target_dir / "requirements.lock", *sorted(target_dir.glob("*.py"))):
-        _link(file, folder / file.name)
-    vads = [asset for asset in manifest.assets.values() if asset.kind == "vad"]
-    if len(vads) != 1:
-        raise ApplianceError(f"the manifest has {len(vads)} voice activity models", "an image takes exactly one")
-    _link(fetcher.fetch(vads[0]).path, folder / "models/silero_vad.onnx")
-    recording = manifest.recording(SELFTEST_RECORDING)
-    samples = folder / "models/samples"
-    _link(fetcher.fetch(recording).path, samples / f"{recording.name}.wav")
-    (samples / f"{recording.name}.txt").write_text(recording.transcript + "\n", encoding="utf-8")
-    for file in _files(pairs_dir / model):
-        _link(file, folder / "models" / model / file.relative_to(pairs_dir / model))
+    for file in sorted(target.folder.iterdir()):
+        if file.is_file() and file.name not in ("Dockerfile", "target.mk", "pip.lock"):
+            _copy(file, folder / file.name)
+    assets = [_stage_asset(item, fetcher, folder / "models") for item in shipped_items(manifest, ())]
+    _write_json(folder / "models" / ASSETS_FILE, assets)
+    for model in models:
+        for file in _files(pairs_dir / model):
+            _link(file, folder / "models" / model / file.relative_to(pairs_dir / model))
     for file in _files(_CODE):
         if "__pycache__" not in file.parts:
             _copy(file, folder / "app/appliance" / file.relative_to(_CODE))
-    return Context(folder, _digest(folder, target_dir / "Dockerfile"))
+    _write_json(folder / RECORD_FILE, record)
+    return Context(folder, _digest(folder))
+
+
+def for_models(dockerfile: str, models: Sequence[str]) -> str:
+    """A Dockerfile with its ``COPY`` of a model once for each: every pair becomes a layer of its own."""
+    rows = []
+    for row in dockerfile.splitlines():
+        each = models if row.startswith("COPY") and _EACH_MODEL in row else (_EACH_MODEL,)
+        rows += [row.replace(_EACH_MODEL, model) for model in each]
+    return "\n".join(rows) + "\n"
+
+
+def _stage_asset(item: Item, fetcher: Fetcher, folder: Path) -> dict[str, str]:
+    """Put a file beside the models; returns what the image's bill of materials tells of it."""
+    fetched = fetcher.fetch(item)
+    if isinstance(item, Recording):
+        file = Path("samples", f"{item.name}.wav")
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        (folder / file).with_suffix(".txt").write_text(item.transcript + "\n", encoding="utf-8")
+    else:
+        file = Path("silero_vad.onnx")
+    _link(fetched.path, folder / file)
+    return {
+        "kind": "recording" if isinstance(item, Recording) else "model",
+        "name": item.name,
+        "licence": item.licence,
+        "sha256": fetched.sha256,
+        "source": _source(item, fetched.sha256),
+        "file": str(file),
+    }
+
+
+def _source(item: Item, sha256: str) -> str:
+    """Where the manifest says that a file is from: the same on every host, wherever it was had."""
+    source = next(source for source in item.sources if source.sha256 == sha256)
+    return source.kind if isinstance(source, LocalSource) else source.label
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -86,8 +155,8 @@ def _copy(source: Path, target: Path) -> None:
     target.chmod(0o644)
 
 
-def _digest(folder: Path, dockerfile: Path) -> str:
-    digest = hashlib.sha256(dockerfile.read_bytes())
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
     for file in _files(folder):
         digest.update(f"{file.relative_to(folder)}\0{sha256_file(file)}\n".encode())
     return digest.hexdigest()

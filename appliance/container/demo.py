@@ -21,7 +21,6 @@ HARDENING = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-
 WORST_RATE = 0.3
 """Word error rate over which the demo fails: a broken model makes 0.9 and more."""
 
-_STATE = "/var/lib/wlk"
 _READY_S = 120.0
 _POLL_S = 0.25
 _SAID_FILE = "/tmp/transcript.txt"
@@ -40,10 +39,11 @@ class Heard:
 def running(engine: Engine, image: str, *options: str) -> Iterator[str]:
     """The name of a container of the image with networking off; it is removed at the end, whatever happens."""
     name = f"wlk-demo-{secrets.token_hex(4)}"
-    words = ["run", "--detach", "--name", name, "--network", "none", *HARDENING]
-    words += ["--tmpfs", f"{_STATE}:uid=10001,gid=10001,mode=0700", *options, image]
+    words = ["run", "--detach", "--name", name, "--network", "none", *HARDENING, *engine.limits]
+    words += [*options, image]  # its state is a volume of its own, which goes with it
     try:
-        engine.run(words, capture=True, hint=f"look at the image: wlk-appliance image inspect ({image})")
+        engine.can_run()
+        engine.run(words, capture=True, hint=f"is {image} here, and for this machine?")
         yield name
     finally:
         engine.run(["rm", "--force", "--volumes", name], check=False, capture=True)

@@ -1,43 +1,48 @@
-"""Finds the container engine that works on this host, starts its daemon or installs it where that is possible."""
+"""A container engine that answered, and what is asked of it: build, save, load, describe and run images."""
 
-import logging
+import json
 import os
-import platform
-import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import IO, Literal
+from typing import IO, Any, Literal, get_args
 
 from appliance.errors import ApplianceError
 from appliance.run import run
 
-log = logging.getLogger(__name__)
+Kind = Literal["docker", "podman", "buildah"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
-ENGINE_VARIABLE = "WLK_ENGINE"
-"""Names the one engine program to use, and turns the search off."""
+ENVIRONMENT = {"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
 
-_PROBE_TIMEOUT_S = 15.0
-_DAEMON_START_S = 60.0
-_DAEMON_POLL_S = 0.5
-_FIRST_CLIENT_WITHOUT_BUILTIN_BUILDKIT = 23
-_SYSTEM_DOCKER = Path("/usr/bin/docker")
-_DAEMON_PACKAGE = "docker.io"
-_PID_FILES = (
-    (Path("/var/run/docker.pid"), "dockerd"),
-    (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
-)
+
+@dataclass(frozen=True, slots=True)
+class LocalImage:
+    """An image that an engine holds.
+
+    ``layers``: the SHA-256 of each uncompressed layer, the lowest first. ``size``: unpacked, in bytes, as the engine
+    counts; 0 where it doesn't.
+    """
+
+    name: str
+    image_id: str
+    labels: dict[str, str]
+    layers: tuple[str, ...]
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A container engine that answered, and builds with BuildKit's (or buildah's) ``RUN --mount``."""
+    """A program that answered; builds with BuildKit's (or buildah's) ``RUN --mount``. Buildah runs no containers.
 
-    kind: Literal["docker", "podman"]
+    ``options``: what goes in front of every command, such as the runtime that works on this host.
+    """
+
+    kind: Kind
     program: Path
     version: str
+    options: tuple[str, ...] = ()
 
     def run(
         self,
@@ -48,14 +53,15 @@ class Engine:
         stdin: IO[bytes] | None = None,
         timeout_s: float | None = None,
         hint: str = "",
+        before: Sequence[str] = (),
     ) -> CompletedProcess[str]:
-        """Run one engine command; raises as `appliance.run.run` does."""
+        """Run one engine command, behind another program where ``before`` names one; raises as `appliance.run.run`."""
         return run(
-            [self.program, *words],
+            [*before, self.program, *self.options, *words],
             check=check,
             capture=capture,
             stdin=stdin,
-            env=_environment(),
+            env={**os.environ, **ENVIRONMENT},
             timeout_s=timeout_s,
             hint=hint,
         )
@@ -64,209 +70,84 @@ class Engine:
         """What an engine command printed on stdout, stripped."""
         return self.run(words, capture=True, timeout_s=timeout_s, hint=hint).stdout.strip()
 
-    def image_id(self, name: str) -> str | None:
-        """Identifier (``sha256:...``) of a local image, None when it isn't there."""
-        done = self.run(["image", "inspect", "--format", "{{.Id}}", name], check=False, capture=True)
+    def describe(self, name: str) -> LocalImage | None:
+        """What the engine knows about a local image, None when it isn't there."""
+        words = ["inspect", "--type", "image", name] if self.kind == "buildah" else ["image", "inspect", name]
+        done = self.run(words, check=False, capture=True)
         if done.returncode != 0:
             return None
-        found = done.stdout.strip()
-        return found if found.startswith("sha256:") else f"sha256:{found}"
+        found: Any = json.loads(done.stdout)
+        if self.kind == "buildah":
+            image_id, inside, size = found["FromImageID"], found["OCIv1"], 0
+            config, layers = inside["config"], inside["rootfs"]["diff_ids"]
+        else:
+            image_id, config, size = found[0]["Id"], found[0]["Config"], found[0]["Size"]
+            layers = found[0]["RootFS"]["Layers"]
+        image_id = str(image_id).removeprefix("sha256:")
+        return LocalImage(name, f"sha256:{image_id}", config.get("Labels") or {}, tuple(layers or ()), int(size))
 
+    def build(
+        self, folder: Path, name: str, arguments: Mapping[str, str], *, use_cache: bool = True, hint: str = ""
+    ) -> None:
+        """Build the ``Dockerfile`` of a folder with networking off; without a cache all its steps are done anew.
 
-def ensure_engine(log_dir: Path) -> Engine:
-    """The engine that works; starts a stopped Docker daemon, or installs Docker, where root may do so.
+        Raises:
+            ApplianceError: a step failed; the build's own output says which.
+        """
+        words: list[str | Path] = ["build", "--file", folder / "Dockerfile", "--tag", name]
+        for key, value in arguments.items():
+            words += ["--build-arg", f"{key}={value}"]
+        words += [] if use_cache else ["--no-cache"]
+        before: tuple[str, ...] = ()
+        if self.kind == "buildah":
+            # Its steps share this host's network, so it gets a network of its own in which there is none.
+            words += ["--isolation", "chroot"]
+            before = ("unshare", "--net")
+        else:
+            words += ["--network=none"]
+        if self.kind != "docker":
+            words += ["--format", "docker", "--layers"]  # the OCI format has no health check
+        self.run([*words, folder], before=before, hint=hint)
 
-    Args:
-        log_dir: where the log of a daemon started here goes (``dockerd.log``).
+    def save(self, name: str, path: Path) -> None:
+        """Write an image to an archive as `docker save` does.
 
-    Raises:
-        ApplianceError: none works and none could be made to; the hint is what to type.
-    """
-    found, problems = find_engine()
-    if found is not None:
-        return found
-    if ENGINE_VARIABLE in os.environ:
-        raise ApplianceError(
-            f"{ENGINE_VARIABLE}={os.environ[ENGINE_VARIABLE]} does not work: {'; '.join(problems) or 'not found'}",
-            f"start it, or unset {ENGINE_VARIABLE} to let the engine be chosen",
-        )
-    if os.geteuid() != 0:
-        raise _needs_root(problems)
-    if _daemon_program() is None:
-        _install(problems)
-        found, problems = find_engine()  # its package may have started the daemon already
-        if found is not None:
-            return found
-    _start_daemon(log_dir)
-    found, problems = find_engine()
-    if found is None:
-        raise ApplianceError(
-            f"Docker was started and still does not work: {'; '.join(problems)}",
-            f"read {log_dir / 'dockerd.log'}, or `journalctl -u docker` where systemd runs",
-        )
-    return found
+        Raises:
+            ApplianceError: the archive can't be written.
+        """
+        if self.kind == "buildah":
+            words: list[str | Path] = ["push", "--quiet", name, f"docker-archive:{path}:{name}"]
+        elif self.kind == "podman":
+            words = ["save", "--quiet", "--format", "docker-archive", "--output", path, name]
+        else:
+            words = ["save", "--output", path, name]
+        self.run(words, capture=True, hint=f"is there room on the disk of {path.parent}? df -h")
 
+    def load(self, path: Path) -> None:
+        """Take the image of an archive over, under the names that it holds.
 
-def find_engine() -> tuple[Engine | None, list[str]]:
-    """The first engine that works, and why each one before it doesn't."""
-    problems: list[str] = []
-    for kind, program in _candidates():
-        try:
-            found = _try_docker(program) if kind == "docker" else _try_podman(program)
-        except ApplianceError as error:  # it hangs
-            found = error.message
-        if isinstance(found, Engine):
-            log.info("container engine: %s %s (%s)", found.kind, found.version, found.program)
-            return found, problems
-        problems.append(found)
-        log.debug("not usable: %s", found)
-    return None, problems
+        Raises:
+            ApplianceError: the engine can't read it, or has no room.
+        """
+        words: list[str | Path] = ["load", "--quiet", "--input", path]
+        if self.kind == "buildah":
+            words = ["pull", "--quiet", f"docker-archive:{path}"]
+        self.run(words, capture=True, hint="is there room on the engine's disk? df -h")
 
+    def tag(self, name: str, other: str) -> None:
+        self.run(["tag", name, other], capture=True)
 
-def _candidates() -> Iterator[tuple[Literal["docker", "podman"], Path]]:
-    chosen = os.environ.get(ENGINE_VARIABLE)
-    if chosen:
-        found = shutil.which(chosen)
-        if found is not None:
-            yield ("podman" if "podman" in Path(found).name else "docker"), Path(found)
-        return
-    folders = [Path(part) for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
-    dockers = [folder / "docker" for folder in folders] + [_SYSTEM_DOCKER]
-    seen: set[Path] = set()
-    for program in dockers:
-        if os.access(program, os.X_OK) and program.is_file() and program.resolve() not in seen:
-            seen.add(program.resolve())
-            yield "docker", program
-    podman = shutil.which("podman")
-    if podman is not None:
-        yield "podman", Path(podman)
+    def forget(self, name: str) -> None:
+        """Remove a name; the image goes with its last one. A name that isn't there is no error."""
+        words = ["rmi", name] if self.kind == "buildah" else ["image", "rm", name]
+        self.run(words, check=False, capture=True)
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """Options of `run` for a container's process limits: podman asks for more than some hosts allow."""
+        return ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000") if self.kind == "podman" else ()
 
-def _try_docker(program: Path) -> Engine | str:
-    done = run(
-        [program, "version", "--format", "{{.Client.Version}} {{.Server.Version}}"],
-        check=False,
-        capture=True,
-        env=_environment(),
-        timeout_s=_PROBE_TIMEOUT_S,
-    )
-    words = done.stdout.split()
-    if done.returncode != 0 or len(words) != 2:
-        return f"{program}: {_last_line(done.stderr) or 'its daemon does not answer'}"
-    client, server = words
-    if int(client.split(".")[0]) >= _FIRST_CLIENT_WITHOUT_BUILTIN_BUILDKIT:
-        # From this version on, the client hands BuildKit builds to a plugin, which some hosts lack.
-        plugin = run([program, "buildx", "version"], check=False, capture=True, timeout_s=_PROBE_TIMEOUT_S)
-        if plugin.returncode != 0:
-            return f"{program}: client {client} has no buildx plugin, so it can't build"
-    return Engine("docker", program, server)
-
-
-def _try_podman(program: Path) -> Engine | str:
-    done = run(
-        [program, "info", "--format", "{{.Version.Version}}"], check=False, capture=True, timeout_s=_PROBE_TIMEOUT_S
-    )
-    if done.returncode != 0:
-        return f"{program}: {_last_line(done.stderr) or 'does not answer'}"
-    return Engine("podman", program, done.stdout.strip())
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-def _daemon_program() -> Path | None:
-    found = shutil.which("dockerd", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
-    return None if found is None else Path(found)
-
-
-def _systemd_runs() -> bool:
-    return Path("/run/systemd/system").is_dir()
-
-
-def forget_stale_pid(pid_file: Path, name: str) -> bool:
-    """Remove a process-id file that outlived its daemon, where another process has that number by now.
-
-    Docker only asks whether *a* process with the number lives, and then refuses to start.
-    """
-    try:
-        pid = int(pid_file.read_text(encoding="ascii"))
-        running = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return False
-    if running == name:
-        return False
-    log.info("%s names process %d, which is %s: removing it", pid_file, pid, running)
-    pid_file.unlink(missing_ok=True)
-    return True
-
-
-def _start_daemon(log_dir: Path) -> None:
-    program = _daemon_program()
-    if program is None:
-        raise ApplianceError(
-            "a docker client is installed, but no Docker daemon", f"apt-get install --yes {_DAEMON_PACKAGE}"
-        )
-    if _systemd_runs():
-        log.warning("the Docker daemon is not running: starting it (systemctl start docker)")
-        run(["systemctl", "start", "docker"], hint="journalctl -u docker says why")
-    else:
-        log_dir.mkdir(parents=True, exist_ok=True)
-        log_file = (log_dir / "dockerd.log").resolve()
-        log.warning("the Docker daemon is not running: starting %s, log in %s", program, log_file)
-        for pid_file, name in _PID_FILES:
-            forget_stale_pid(pid_file, name)
-        run(
-            ["start-stop-daemon", "--start", "--background", "--output", log_file, "--exec", program],
-            hint=f"start the daemon by hand: {program} >{log_file} 2>&1 &",
-        )
-    give_up = time.monotonic() + _DAEMON_START_S
-    while time.monotonic() < give_up:
-        if any(isinstance(_try_docker(path), Engine) for kind, path in _candidates() if kind == "docker"):
-            return
-        time.sleep(_DAEMON_POLL_S)
-
-
-def _install(problems: list[str]) -> None:
-    if not Path("/etc/debian_version").is_file() or shutil.which("apt-get") is None:
-        raise ApplianceError(
-            f"no container engine works on this host ({platform.system()}){_because(problems)}",
-            "install Docker 20.10 or newer, start its daemon, and run this again",
-        )
-    log.warning(
-        "no container engine found%s: installing %s from Debian's packages", _because(problems), _DAEMON_PACKAGE
-    )
-    install_packages([_DAEMON_PACKAGE], "to build and run container images")
-
-
-def install_packages(names: Sequence[str], purpose: str) -> None:
-    """Install Debian packages, as root.
-
-    Raises:
-        ApplianceError: not root, no apt-get, or the installation failed; the hint is the command to type.
-    """
-    command = f"apt-get update && apt-get install --yes --no-install-recommends {' '.join(names)}"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ApplianceError(f"{', '.join(names)} is needed {purpose}, and is not installed", f"as root: {command}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "--yes", "--no-install-recommends", *names]):
-        run(["apt-get", "-qq", *words], capture=True, env=environment, hint=f"as root: {command}")
-
-
-def _needs_root(problems: list[str]) -> ApplianceError:
-    if any("permission denied" in problem for problem in problems):
-        hint = "run it with sudo, or: sudo usermod -aG docker $USER, then log in again"
-    elif _daemon_program() is not None:
-        hint = "sudo systemctl start docker"
-    else:
-        hint = f"sudo apt-get install --yes {_DAEMON_PACKAGE}, then sudo usermod -aG docker $USER and log in again"
-    return ApplianceError(f"no container engine works on this host{_because(problems)}", hint)
-
-
-def _because(problems: list[str]) -> str:
-    return f" ({'; '.join(problems)})" if problems else ""
+    def can_run(self) -> None:
+        """Raises ApplianceError where this engine builds images and runs none."""
+        if self.kind == "buildah":
+            raise ApplianceError("buildah builds images and runs none", "use docker or podman: ENGINE=podman")

@@ -5,11 +5,11 @@ Every wheel is pinned by hash, so it does not matter which index or folder it ca
 
 import logging
 import os
-import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.container.lock import Pin, read_lock
+from appliance.container.target import Target, host_architecture
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 from appliance.run import run
@@ -21,54 +21,33 @@ TORCH_INDEX_VARIABLE = "WLK_TORCH_INDEX"
 
 _TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _INDEX_ANSWER_S = 3
-_PYTHON_VERSION = "3.11"
-_REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>\S+)")
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_GLIBC_MINORS = (36, 35, 34, 31, 28, 27, 26, 24, 17)
+"""Of the wheels that Debian 12 (glibc 2.36) can load."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """One locked requirement and the SHA-256 digests any of its files may have."""
-
-    name: str
-    version: str
-    hashes: frozenset[str]
-
-    def as_requirement(self) -> str:
-        return " ".join(
-            [f"{self.name}=={self.version}", *(f"--hash=sha256:{digest}" for digest in sorted(self.hashes))]
-        )
-
-
-def read_lock(lock: Path) -> list[Pin]:
-    """The pins of a requirements file.
+def target_wheels(target: Target, architecture: str, build: Path) -> list[Path]:
+    """The wheels that the locks of a target name, in a folder of its own below ``build``.
 
     Raises:
-        ApplianceError: a requirement has no hash.
+        ApplianceError: a wheel is to be had nowhere.
     """
-    text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
-    pins: list[Pin] = []
-    for line in text.splitlines():
-        found = _REQUIREMENT.match(line)
-        if found is None:
-            continue
-        hashes = frozenset(_HASH.findall(line))
-        if not hashes:
-            raise ApplianceError(f"{lock}: {found['name']} has no hash", "regenerate the lock: make lock")
-        pins.append(Pin(found["name"], found["version"], hashes))
-    return pins
+    return fill_wheelhouse(
+        target.locks,
+        build / "wheelhouse" / f"{target.name}-{architecture}",
+        python=target.python,
+        architecture=architecture,
+    )
 
 
-def target_wheels(target_dir: Path, build: Path) -> list[Path]:
-    """The wheels that the locks of a target (a folder of ``images/``) name, in its folder below ``build``."""
-    locks = [target_dir / "requirements.lock", target_dir / "pip.lock"]
-    return fill_wheelhouse(locks, build / "wheelhouse" / target_dir.name)
-
-
-def fill_wheelhouse(locks: list[Path], folder: Path) -> list[Path]:
+def fill_wheelhouse(locks: list[Path], folder: Path, *, python: str, architecture: str) -> list[Path]:
     """Make the folder hold exactly the locked wheels, and return them sorted by name.
 
     Nothing is downloaded, and no socket opened, when they are all there.
+
+    Args:
+        python: the version that will install them, such as 3.11.
+        architecture: the machine that will, ``amd64`` or ``arm64``; this one need not be like it.
 
     Raises:
         ApplianceError: a wheel is to be had nowhere.
@@ -77,11 +56,12 @@ def fill_wheelhouse(locks: list[Path], folder: Path) -> list[Path]:
     pins = [pin for lock in locks for pin in read_lock(lock)]
     missing = _missing(pins, folder)
     if missing:
-        log.info("wheelhouse: downloading %d of %d wheels", len(missing), len(pins))
+        log.info("wheelhouse: downloading %d of %d wheels for %s", len(missing), len(pins), architecture)
+        options = ["--python-version", python, *_platform_options(architecture)]
         torch = [pin for pin in missing if pin.name == "torch"]
         if torch:
-            _download_torch(torch[0], folder)
-        _download([pin for pin in missing if pin.name != "torch"], folder)
+            _download_torch(torch[0], folder, options)
+        _download([pin for pin in missing if pin.name != "torch"], folder, options)
         missing = _missing(pins, folder)
     if missing:
         raise ApplianceError(
@@ -91,6 +71,14 @@ def fill_wheelhouse(locks: list[Path], folder: Path) -> list[Path]:
     wheels = sorted(folder.glob("*.whl"))
     log.info("wheelhouse: %d wheels, %.0f MB", len(wheels), sum(wheel.stat().st_size for wheel in wheels) / 1e6)
     return wheels
+
+
+def _platform_options(architecture: str) -> list[str]:
+    """What tells pip of a machine that is not like this one."""
+    if architecture == host_architecture():
+        return []
+    machine = _MACHINES[architecture]
+    return [word for glibc in _GLIBC_MINORS for word in ("--platform", f"manylinux_2_{glibc}_{machine}")]
 
 
 def _missing(pins: list[Pin], folder: Path) -> list[Pin]:
@@ -106,13 +94,13 @@ def _missing(pins: list[Pin], folder: Path) -> list[Pin]:
     return [pin for pin in pins if not pin.hashes & present]
 
 
-def _download(pins: list[Pin], folder: Path, *options: str) -> None:
+def _download(pins: list[Pin], folder: Path, options: list[str]) -> None:
     if not pins:
         return
     requirements = folder.parent / f"{folder.name}.requirements.txt"
     requirements.write_text("".join(pin.as_requirement() + "\n" for pin in pins), encoding="utf-8")
     words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    words += ["--only-binary=:all:", "--require-hashes", "--python-version", _PYTHON_VERSION]
+    words += ["--only-binary=:all:", "--require-hashes"]
     words += [*options, "--dest", str(folder), "--requirement", str(requirements)]
     try:
         run(words, capture=True, hint="check pip's settings on this host: pip config list")
@@ -120,14 +108,14 @@ def _download(pins: list[Pin], folder: Path, *options: str) -> None:
         requirements.unlink(missing_ok=True)
 
 
-def _download_torch(pin: Pin, folder: Path) -> None:
+def _download_torch(pin: Pin, folder: Path, options: list[str]) -> None:
     """The CPU build of torch: from the index given, else from pip's own places, else from PyTorch's if it answers."""
     given = os.environ.get(TORCH_INDEX_VARIABLE)
     if given:
-        _download([pin], folder, "--extra-index-url", given)
+        _download([pin], folder, [*options, "--extra-index-url", given])
         return
     try:
-        _download([pin], folder)
+        _download([pin], folder, options)
     except ApplianceError as error:
         if not _index_answers(_TORCH_CPU_INDEX):
             raise ApplianceError(
@@ -135,7 +123,7 @@ def _download_torch(pin: Pin, folder: Path) -> None:
                 f"and {_TORCH_CPU_INDEX} does not answer",
                 f"put the wheel into a folder and set PIP_FIND_LINKS=FOLDER, or set {TORCH_INDEX_VARIABLE}=ADDRESS",
             ) from error
-        _download([pin], folder, "--extra-index-url", _TORCH_CPU_INDEX)
+        _download([pin], folder, [*options, "--extra-index-url", _TORCH_CPU_INDEX])
 
 
 def _index_answers(address: str) -> bool:

@@ -19,6 +19,7 @@ from appliance.speech import capacity
 from appliance.speech.ct2_recognizer import Ct2Recognizer
 from appliance.speech.decoder import TextDecoder
 from appliance.speech.encoder import Encoder
+from appliance.speech.gpu import prove_gpu
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.linear import Precision, int8_available
 from appliance.speech.profile import BALANCED, DecodingPolicy, Padding
@@ -75,12 +76,9 @@ class Engine:
         """
         started = time.monotonic()
         device = torch.device(config.device)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise ApplianceError(
-                "no CUDA device can be used here: this PyTorch is built without it, or no GPU was handed in",
-                "choose --device cpu (WLK_DEVICE), or run an image with CUDA and give it the GPU",
-                code="no_gpu",
-            )
+        if device.type == "cuda":
+            gpu = prove_gpu(device)
+            log.info("GPU: %s (%s)", gpu.name, gpu.architecture)
         workers = config.workers or (len(os.sched_getaffinity(0)) if device.type == "cpu" else 1)
         # The workers are the parallelism: two passes on a core each beat one on both. And a thread of numpy's BLAS that
         # waits for more spins: with the features' small products that was 0.13 CPU seconds per second of audio.

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.container.build import Names
 from appliance.container.demo import running, wait_ready
-from appliance.container.engine import Engine, find_engine
-from appliance.container.image import Image, image_name, inspect_image
+from appliance.container.engine import Engine, LocalImage
+from appliance.container.engine_setup import find_engine
 from tests.conftest import missing
 
 
@@ -20,16 +21,16 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine) -> Image:
-    name = image_name("cpu", "base")
-    found = inspect_image(engine, name)
+def image(engine: Engine) -> LocalImage:
+    name = Names("cpu", ("base",)).full
+    found = engine.describe(name)
     if found is None:
         missing(f"the image {name}: make image")
     return found
 
 
 @pytest.fixture(scope="session")
-def container(engine: Engine, image: Image) -> Iterator[str]:
+def container(engine: Engine, image: LocalImage) -> Iterator[str]:
     """Name of a container of the image, without network, ready to serve."""
     with running(engine, image.name, "--health-interval", "2s") as name:
         wait_ready(engine, name)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.container import engine as module
-from appliance.container.engine import ENGINE_VARIABLE, ensure_engine, find_engine, forget_stale_pid
+from appliance.container import engine_setup as module
+from appliance.container.engine_setup import ENGINE_VARIABLE, ensure_engine, find_engine, forget_stale_pid
 from appliance.errors import ApplianceError
 
 
@@ -51,7 +51,7 @@ def test_newer_client_with_buildx_is_taken(programs: Path) -> None:
 
 def test_podman_when_docker_has_no_daemon(programs: Path) -> None:
     put(programs, "docker", NO_DAEMON)
-    put(programs, "podman", "echo 4.3.1")
+    put(programs, "podman", "echo podman version 4.3.1")
     found, problems = find_engine()
     assert found is not None
     assert (found.kind, found.version) == ("podman", "4.3.1")
@@ -63,7 +63,7 @@ def test_chosen_engine_that_fails_is_an_error_and_no_other_is_tried(
 ) -> None:
     put(programs, "docker", BUILTIN)
     monkeypatch.setenv(ENGINE_VARIABLE, str(put(tmp_path / "other", "podman", "exit 1")))
-    with pytest.raises(ApplianceError, match=ENGINE_VARIABLE):
+    with pytest.raises(ApplianceError, match=r"the engine .*podman does not work"):
         ensure_engine(tmp_path)
 
 
@@ -114,3 +114,33 @@ def test_a_process_id_file_that_names_nobody_is_left_to_docker(tmp_path: Path, c
     file.write_text(content, encoding="ascii")
     assert not forget_stale_pid(file, "dockerd")
     assert file.is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "expected"),
+    [
+        ("docker", 'case "$1" in version) echo 19.03.1 19.03.1 ;; *) exit 1 ;; esac', "version 19.03.1 is too old, 20"),
+        ("podman", "echo podman version 3.4.4", "version 3.4.4 is too old, 4"),
+        ("buildah", "echo buildah version 0.9", "version 0.9 is too old, 1"),
+    ],
+)
+def test_an_engine_that_is_too_old_is_told(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str, expected: str
+) -> None:
+    put(programs, name, says)
+    monkeypatch.setenv(ENGINE_VARIABLE, name)
+    with pytest.raises(ApplianceError, match=f"the engine {name} does not work: .*{expected}"):
+        ensure_engine(tmp_path)
+
+
+def test_a_chosen_engine_is_taken_although_another_stands_first(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(programs, "docker", BUILTIN)
+    put(programs, "buildah", "echo buildah version 1.28.2")
+    monkeypatch.setenv(ENGINE_VARIABLE, "buildah")
+    found, _ = find_engine()
+    assert found is not None and (found.kind, found.version) == ("buildah", "1.28.2")
+    monkeypatch.setenv(ENGINE_VARIABLE, "auto")
+    found, _ = find_engine()
+    assert found is not None and found.kind == "docker"

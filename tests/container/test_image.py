@@ -10,16 +10,21 @@ from typing import Any
 import pytest
 
 from appliance import __version__
+from appliance.container.accounts import differences, is_account, read_accounts
+from appliance.container.archive import ArchivedImage, read_archive
+from appliance.container.build import INPUTS_LABEL, Names, require_image
 from appliance.container.demo import running, wait_ready
-from appliance.container.engine import Engine
-from appliance.container.image import INPUTS_LABEL, Image, inspect_image, require_image, save_image
+from appliance.container.engine import Engine, LocalImage
+from appliance.container.save import save_image
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.image
 
-LARGEST_BYTES = 1_400_000_000
+LARGEST_BYTES = 1_200_000_000
+ARCHIVES, DIST = ROOT / "build/images", ROOT / "dist"
+NAMES = Names("cpu", ("base",))
 HEALTHY_WITHIN_S = 60
 
 
@@ -32,24 +37,29 @@ def inspected(engine: Engine, container: str) -> dict[str, Any]:
     return found
 
 
-def test_unpacked_size(image: Image) -> None:
-    assert 500_000_000 < image.size < LARGEST_BYTES
+@pytest.fixture(scope="module")
+def archived(engine: Engine, image: LocalImage) -> ArchivedImage:
+    """What the saved archive of the image holds, read without an engine."""
+    saved, _ = save_image(NAMES, image, ARCHIVES, DIST)
+    return read_archive(DIST / saved.file, is_account)
 
 
-def test_labels_name_version_target_and_model(image: Image) -> None:
+def test_unpacked_size(archived: ArchivedImage) -> None:
+    assert 500_000_000 < archived.size < LARGEST_BYTES
+
+
+def test_labels_name_version_target_and_model(image: LocalImage) -> None:
     assert image.labels["org.opencontainers.image.version"] == __version__
-    assert (image.labels["org.wlk.target"], image.labels["org.wlk.model"]) == ("cpu", "base")
+    assert (image.labels["org.wlk.target"], image.labels["org.wlk.models"]) == ("cpu", "base")
     assert re.fullmatch("[0-9a-f]{64}", image.labels[INPUTS_LABEL])
 
 
-def test_models_have_layers_of_their_own_below_the_code(image: Image) -> None:
-    steps = [step for _, step in image.layers]
-    places = [
-        next(index for index, step in enumerate(steps) if part in step)
-        for part in ("/opt/wlk/lib", "silero_vad.onnx", "faster-whisper-base", "pytorch-whisper-base", "/opt/wlk/app")
-    ]
+def test_layers_are_ordered_by_how_often_they_change(archived: ArchivedImage) -> None:
+    steps = [layer.step for layer in archived.layers]
+    parts = ("/layers/torch", "/opt/wlk/lib /opt/wlk/lib", "silero_vad.onnx", "models/base", "/opt/wlk/app", "accounts")
+    places = [next(index for index, step in enumerate(steps) if part in step) for part in parts]
     assert places == sorted(set(places))
-    assert image.layers[places[-1]][0] < 5_000_000  # what a release of ours changes is small
+    assert sum(layer.size for layer in archived.layers[places[-2] :]) < 5_000_000, "a change of ours is small"
 
 
 @pytest.mark.parametrize("name", ["gcc", "cc", "c++", "make", "pip", "pip3", "ffmpeg", "git", "curl", "wget", "strace"])
@@ -95,7 +105,7 @@ def test_key_is_readable_by_the_server_alone(engine: Engine, container: str) -> 
     assert shell(engine, container, "stat -c %a /var/lib/wlk/tls/key.pem") == "600"
 
 
-def test_stops_cleanly_on_sigterm(engine: Engine, image: Image) -> None:
+def test_stops_cleanly_on_sigterm(engine: Engine, image: LocalImage) -> None:
     with running(engine, image.name) as name:
         wait_ready(engine, name)
         started = time.monotonic()
@@ -104,13 +114,13 @@ def test_stops_cleanly_on_sigterm(engine: Engine, image: Image) -> None:
         assert inspected(engine, name)["State"]["ExitCode"] in (0, 143)
 
 
-def test_container_is_removed_also_when_the_work_in_it_fails(engine: Engine, image: Image) -> None:
+def test_container_is_removed_also_when_the_work_in_it_fails(engine: Engine, image: LocalImage) -> None:
     with pytest.raises(RuntimeError), running(engine, image.name) as name:
         raise RuntimeError("as if interrupted")
     assert engine.output(["ps", "--all", "--quiet", "--filter", f"name={name}"]) == ""
 
 
-def test_container_that_can_not_start_is_told_with_its_log(engine: Engine, image: Image) -> None:
+def test_container_that_can_not_start_is_told_with_its_log(engine: Engine, image: LocalImage) -> None:
     with (
         running(engine, image.name, "--env", "WLK_MODEL=large-v3") as name,
         pytest.raises(ApplianceError, match=r"stopped before it was ready(?s:.*)large-v3"),
@@ -118,21 +128,49 @@ def test_container_that_can_not_start_is_told_with_its_log(engine: Engine, image
         wait_ready(engine, name)
 
 
-def test_second_build_keeps_the_image(engine: Engine, image: Image) -> None:
+def test_second_build_keeps_the_image(engine: Engine, image: LocalImage) -> None:
     words = [sys.executable, "-m", "appliance", "image", "build", "--offline"]
     done = [subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(2)]
     assert done[1].stdout.startswith(f"kept {image.name}")
     assert done[1].stdout.partition(image.name)[2] == done[0].stdout.partition(image.name)[2]
 
 
-def test_archive_loads_again_and_is_saved_once(engine: Engine, image: Image) -> None:
+def test_archive_loads_again_and_is_saved_once(engine: Engine, image: LocalImage) -> None:
     image = require_image(engine, image.name)  # the test before may have built it anew
-    archive, _ = save_image(engine, image, "cpu", "base", ROOT / "dist")
-    again, saved = save_image(engine, image, "cpu", "base", ROOT / "dist")
-    assert (again, saved) == (archive, False)
-    assert sha256_file(archive.path) == archive.sha256
-    engine.run(["load", "--input", archive.path], capture=True)
-    assert inspect_image(engine, image.name) == image
+    saved, _ = save_image(NAMES, image, ARCHIVES, DIST)
+    again, is_new = save_image(NAMES, image, ARCHIVES, DIST)
+    assert (again, is_new) == (saved, False)
+    assert sha256_file(DIST / saved.file) == saved.sha256
+    engine.load(DIST / saved.file)
+    assert engine.describe(image.name) == image
+    assert read_archive(DIST / saved.file).image_id == image.image_id
+
+
+def test_the_image_tells_what_it_is_made_of(engine: Engine, archived: ArchivedImage, container: str) -> None:
+    accounts = read_accounts(DIST / f"{NAMES.file}.tar.gz")
+    installed = shell(engine, container, "dpkg-query --show --showformat '${Package} ${Version}\\n'").splitlines()
+    told = [
+        f"{one['name']} {one['version']}" for (kind, _), one in accounts.components.items() if kind == "Debian package"
+    ]
+    assert sorted(told) == sorted(installed)
+    script = "import importlib.metadata as m; print(*{d.metadata['Name'] for d in m.distributions()}, sep='\\n')"
+    found = engine.output(["exec", container, "python3", "-c", script]).splitlines()
+    told = [name for kind, name in accounts.components if kind == "Python package"]
+    assert sorted(told) == sorted(re.sub(r"[-_.]+", "-", name).lower() for name in found)
+    assert {name for kind, name in accounts.components if kind == "model"} == {"whisper-base", "silero-vad"}
+    assert accounts.record["commit"] and accounts.record["base"]["layers"]
+
+
+def test_accounts_lie_beside_the_archive(archived: ArchivedImage) -> None:
+    folder = DIST / f"{NAMES.file}.accounts"
+    assert {"build.json", "sbom.cdx.json", "pair-base.json", "licences"} == {path.name for path in folder.iterdir()}
+    assert len(list((folder / "licences/debian").iterdir())) > 50
+    names = {path.name.partition("-")[0] for path in (folder / "licences/python").iterdir()}
+    assert {"torch", "numpy", "starlette", "uvicorn"} <= names
+    assert (
+        list(differences(read_accounts(DIST / f"{NAMES.file}.tar.gz"), read_accounts(DIST / f"{NAMES.file}.tar.gz")))
+        == []
+    )
 
 
 def test_unknown_image_is_an_error_with_what_to_do(engine: Engine) -> None:

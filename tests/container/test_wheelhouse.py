@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.container.wheelhouse import TORCH_INDEX_VARIABLE, fill_wheelhouse, read_lock
+from appliance.container.lock import read_lock
+from appliance.container.wheelhouse import TORCH_INDEX_VARIABLE, fill_wheelhouse
 from appliance.errors import ApplianceError
 from tests.conftest import ROOT
 
@@ -28,6 +29,10 @@ def make_wheel(folder: Path, name: str, content: str = "") -> str:
     return f"{name}==1.0 \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
+def fill(lock: Path, folder: Path, architecture: str = "amd64") -> list[Path]:
+    return fill_wheelhouse([lock], folder, python="3.11", architecture=architecture)
+
+
 @pytest.fixture
 def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is all pip may take wheels from."""
@@ -40,14 +45,14 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_fills_reuses_and_removes_what_the_lock_does_not_name(tmp_path: Path, offered: Path) -> None:
     lock, folder = tmp_path / "lock", tmp_path / "wheels"
     lock.write_text(make_wheel(offered, "wlkone") + make_wheel(offered, "wlktwo"), encoding="utf-8")
-    assert [wheel.name for wheel in fill_wheelhouse([lock], folder)] == [
+    assert [wheel.name for wheel in fill(lock, folder)] == [
         "wlkone-1.0-py3-none-any.whl",
         "wlktwo-1.0-py3-none-any.whl",
     ]
     for wheel in offered.iterdir():  # the second time, there is nowhere to download from
         wheel.unlink()
     (folder / "stray-1.0-py3-none-any.whl").write_bytes(b"not in the lock")
-    assert len(fill_wheelhouse([lock], folder)) == 2
+    assert len(fill(lock, folder)) == 2
 
 
 def test_wheel_with_another_hash_is_refused(tmp_path: Path, offered: Path) -> None:
@@ -55,17 +60,17 @@ def test_wheel_with_another_hash_is_refused(tmp_path: Path, offered: Path) -> No
     lock.write_text(make_wheel(offered, "wlkone"), encoding="utf-8")
     make_wheel(offered, "wlkone", content="import os")
     with pytest.raises(ApplianceError, match=r"HASH|hash"):
-        fill_wheelhouse([lock], tmp_path / "wheels")
+        fill(lock, tmp_path / "wheels")
     assert not list((tmp_path / "wheels").glob("*.whl"))
 
 
 def test_damaged_wheel_is_fetched_again(tmp_path: Path, offered: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text(make_wheel(offered, "wlkone"), encoding="utf-8")
-    (wheel,) = fill_wheelhouse([lock], tmp_path / "wheels")
+    (wheel,) = fill(lock, tmp_path / "wheels")
     whole = wheel.read_bytes()
     wheel.write_bytes(whole[:-10])
-    fill_wheelhouse([lock], tmp_path / "wheels")
+    fill(lock, tmp_path / "wheels")
     assert wheel.read_bytes() == whole
 
 
@@ -81,7 +86,7 @@ def test_given_torch_index_is_asked(tmp_path: Path, offered: Path, monkeypatch: 
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "none").as_uri())
     monkeypatch.setenv(TORCH_INDEX_VARIABLE, page.parent.as_uri())
-    assert [path.name for path in fill_wheelhouse([lock], tmp_path / "wheels")] == [wheel.name]
+    assert [path.name for path in fill(lock, tmp_path / "wheels")] == [wheel.name]
 
 
 def test_requirement_without_hash_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.container.engine import Engine, find_engine
-from appliance.container.image import image_name, inspect_image
+from appliance.container.build import Names
+from appliance.container.engine import Engine
+from appliance.container.engine_setup import find_engine
 from tests.conftest import ROOT, missing
 
 SCRIPT = ROOT / "scripts/run_wlk.sh"
@@ -63,7 +64,7 @@ def engine() -> Engine:
     found, problems = find_engine()
     if found is None:
         missing(f"a container engine: {'; '.join(problems) or 'none installed'}")
-    if inspect_image(found, image_name("cpu", "base")) is None:
+    if found.describe(Names("cpu", ("base",)).full) is None:
         missing("the image of base: make image")
     return found
 

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Build the image of this kit again, without a network: needs bash, coreutils and docker or podman, and nothing else.
+# Usage: build.sh [ENGINE]
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=/dev/null
+. ./build.env
+
+die() {
+    echo "error: $1" >&2
+    [ -z "${2:-}" ] || echo "  hint: $2" >&2
+    exit 1
+}
+
+engine=""
+for candidate in ${1:-docker /usr/bin/docker podman}; do
+    if command -v "$candidate" >/dev/null && "$candidate" ps >/dev/null 2>&1; then
+        engine="$candidate"
+        break
+    fi
+done
+[ -n "$engine" ] || die "no container engine answers" "name one: ./build.sh /path/to/podman"
+
+echo "checking $(wc -l <SHA256SUMS) files" >&2
+sha256sum --check --quiet --strict SHA256SUMS || die "this kit is damaged" "copy it again"
+[ "$(find . -type f ! -name SHA256SUMS | wc -l)" = "$(wc -l <SHA256SUMS)" ] ||
+    die "this kit holds files that its list does not name" "copy it again into an empty folder"
+
+work="$(mktemp -d)"
+unfinished="wlk-appliance-unfinished:kit-$$"
+trap '"$engine" image rm "$unfinished" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+"$engine" image inspect "$BASE" >/dev/null 2>&1 || "$engine" load --input base.tar >/dev/null
+arguments=()
+for key in ${!ARG_*}; do
+    arguments+=(--build-arg "${key#ARG_}=${!key}")
+done
+[ "$(basename "$engine")" != podman ] || arguments+=(--format docker)
+DOCKER_BUILDKIT=1 "$engine" build --network=none "${arguments[@]}" --tag "$unfinished" context
+"$engine" save --output "$work/raw.tar" "$unfinished"
+"$engine" run --rm --network none --user 0:0 --volume "$work:/work" "$unfinished" rewrite /work/raw.tar /work/image.tar \
+    --tag "$NAME" --tag "$SHORT_NAME" --base-layers "$BASE_LAYERS" --file-time "$FILE_TIME" --created "$CREATED"
+"$engine" load --input "$work/image.tar"

@@ -1,0 +1,119 @@
+"""The same image from more than one engine, and again from the same one: with networking off, bit for bit."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.container.accounts import differences, read_accounts
+from appliance.container.archive import read_archive
+from appliance.container.build import Names
+from appliance.container.demo import running, wait_ready
+from appliance.container.engine import Engine, LocalImage
+from appliance.container.engine_setup import ENGINE_VARIABLE, find_engine
+from tests.conftest import ROOT, missing
+
+pytestmark = pytest.mark.image
+
+NAMES = Names("cpu", ("base",))
+
+
+def found(kind: str) -> Engine:
+    """The engine of that kind, found as a user who names it finds it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENGINE_VARIABLE, kind)
+        engine, problems = find_engine()
+    if engine is None:
+        missing(f"{kind}: {'; '.join(problems) or 'not installed'}")
+    return engine
+
+
+def build(folder: Path, kind: str, *words: str, **environment: str) -> Path:
+    """Build in a folder of its own, with what was fetched here; returns the image's archive."""
+    (folder / "build").mkdir(parents=True, exist_ok=True)
+    for name in ("pairs", "store", "wheelhouse", "base"):
+        if not (folder / "build" / name).exists():
+            (folder / "build" / name).symlink_to(ROOT / "build" / name)
+    if not (folder / "images").exists():
+        (folder / "images").symlink_to(ROOT / "images")
+        (folder / "models").symlink_to(ROOT / "models")
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "image", "build", "--offline", *words],
+        cwd=folder,
+        env={**os.environ, ENGINE_VARIABLE: kind, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "build/images" / f"{NAMES.file}.tar"
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where podman and buildah keep images in these tests: a build leaves gigabytes there."""
+    folder = tmp_path_factory.mktemp("storage")
+    settings = folder / "storage.conf"
+    settings.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n', encoding="utf-8"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(settings))
+        yield {"CONTAINERS_STORAGE_CONF": str(settings)}
+    subprocess.run(["umount", folder / "images/overlay"], check=False, capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def anew(image: LocalImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The image built again by Docker, every step of it, in another folder and later."""
+    found("docker")
+    folder = tmp_path_factory.mktemp("anew")
+    yield build(folder, "docker", "--no-cache")
+    shutil.rmtree(folder)
+
+
+def test_a_second_build_makes_the_same_image(image: LocalImage, anew: Path) -> None:
+    first = ROOT / "build/images" / f"{NAMES.file}.tar"
+    assert list(differences(read_accounts(first), read_accounts(anew))) == []
+    assert read_archive(anew).image_id == image.image_id
+    assert first.read_bytes() == anew.read_bytes()
+
+
+def test_buildah_builds_it_where_there_is_no_network_at_all(
+    image: LocalImage, storage: dict[str, str], tmp_path: Path
+) -> None:
+    """Its whole build runs in a network of its own, without any interface: no connection could be made.
+
+    And a secret of this host's that a build may need elsewhere is nowhere in what comes out.
+    """
+    found("buildah")
+    secret = "wlk-secret-4711"
+    hidden = {
+        "PIP_INDEX_URL": f"https://user:{secret}@index.invalid/simple",
+        "HF_TOKEN": secret,
+        "REQUESTS_CA_BUNDLE": f"/{secret}.pem",
+    }
+    archive = build(tmp_path, "buildah", "--no-cache", **hidden, **storage)
+    docker = read_accounts(ROOT / "build/images" / f"{NAMES.file}.tar")
+    ours = read_accounts(archive)
+    assert [layer.diff_id for layer in ours.image.layers] == [layer.diff_id for layer in docker.image.layers]
+    assert ours.components == docker.components and ours.record == docker.record
+    with archive.open("rb") as file:
+        before = b""
+        while piece := file.read(1 << 24):
+            assert secret.encode() not in before + piece
+            before = piece[-len(secret) :]
+    shutil.rmtree(tmp_path / "build")
+
+
+def test_podman_runs_what_buildah_built(storage: dict[str, str]) -> None:
+    engine = found("podman")
+    if engine.describe(NAMES.full) is None:
+        missing(f"{NAMES.full} in podman's storage: the test before builds it")
+    with running(engine, NAMES.full) as name:
+        assert wait_ready(engine, name) < 60

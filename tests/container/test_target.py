@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from appliance.container.target import host_architecture, load_target, target_names
+from appliance.errors import ApplianceError, UsageError
+from tests.conftest import ROOT
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def make(root: Path, name: str, facts: str, base: str = f"base@{DIGEST}") -> None:
+    folder = root / name
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(f"ARG BASE={base}\nFROM ${{BASE}}\n", encoding="utf-8")
+    (folder / "target.mk").write_text(facts, encoding="utf-8")
+    (folder / "requirements.lock").write_text(f"torch==9.9 \\\n    --hash={DIGEST}\n", encoding="utf-8")
+
+
+def facts(name: str) -> str:
+    rows = ("architectures := arm64", "python := 3.12", "cuda := 13.0", "size_mb := 9000", "from_source := one two")
+    return "".join(f"{name}.{row}\n" for row in rows)
+
+
+@pytest.mark.parametrize("name", target_names(ROOT / "images"))
+def test_shipped_targets_are_complete(name: str) -> None:
+    target = load_target(name, ROOT / "images")
+    assert "@sha256:" in target.base and target.torch != "none" and target.size_mb > 500
+    assert set(target.architectures) <= {"amd64", "arm64"}
+
+
+def test_a_new_board_is_a_new_folder(tmp_path: Path) -> None:
+    make(tmp_path, "board", facts("board"))
+    target = load_target("board", tmp_path)
+    assert (target.python, target.cuda, target.torch, target.ctranslate2) == ("3.12", "13.0", "9.9", "none")
+    assert target.from_source == ("one", "two") and target.base == f"base@{DIGEST}"
+    assert target.architecture(None) == "arm64"
+    with pytest.raises(UsageError, match="board has no architecture 'amd64'"):
+        target.architecture("amd64")
+
+
+def test_this_machine_comes_first(tmp_path: Path) -> None:
+    make(tmp_path, "both", facts("both").replace(":= arm64", ":= arm64 amd64"))
+    assert load_target("both", tmp_path).architecture(None) == host_architecture()
+
+
+def test_an_unknown_target_is_told_with_those_there_are(tmp_path: Path) -> None:
+    make(tmp_path, "board", facts("board"))
+    with pytest.raises(UsageError, match="unknown target: 'mars'") as raised:
+        load_target("mars", tmp_path)
+    assert "board" in raised.value.hint
+
+
+def test_a_missing_fact_is_told(tmp_path: Path) -> None:
+    make(tmp_path, "board", facts("board").replace("board.python := 3.12\n", ""))
+    with pytest.raises(ApplianceError, match="does not tell python"):
+        load_target("board", tmp_path)
+
+
+def test_a_base_by_tag_only_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "board", facts("board"), base="python:3.11-slim-bookworm")
+    with pytest.raises(ApplianceError, match="pins no base image") as raised:
+        load_target("board", tmp_path)
+    assert "ARG BASE=NAME@sha256:DIGEST" in raised.value.hint
