@@ -26,7 +26,7 @@ UNIT := not model and not image and not browser and not boot and not gpu and not
 IMAGES := $(addprefix image-,$(TARGETS))
 BUILD_IMAGE = wlk-appliance image build --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help appliance setup fetch bake image $(IMAGES) images wheels save demo test check bench lock clean
+.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels save demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -62,6 +62,9 @@ $(IMAGES): image-%: bake
 
 images: setup ## show each target: base, versions, what is compiled, what is baked, expected size
 	@wlk-appliance image list
+
+kit: bake ## pack all that the build of TARGET needs under dist/, to repeat it without internet
+	@wlk-appliance image kit --target $(TARGET) --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 
 wheels: setup ## download the locked wheels of TARGET (ARCH: for another machine)
 	@wlk-appliance wheels --target $(TARGET) $(if $(ARCH),--arch $(ARCH))

@@ -3,9 +3,6 @@
 # Usage: build.sh [ENGINE]
 set -euo pipefail
 cd "$(dirname "$0")"
-# shellcheck source=/dev/null
-. ./build.env
-
 die() {
     echo "error: $1" >&2
     [ -z "${2:-}" ] || echo "  hint: $2" >&2
@@ -22,11 +19,13 @@ done
 [ -n "$engine" ] || die "no container engine answers" "name one: ./build.sh /path/to/podman"
 
 echo "checking $(wc -l <SHA256SUMS) files" >&2
-sha256sum --check --quiet --strict SHA256SUMS || die "this kit is damaged" "copy it again"
+sha256sum --check --quiet --strict SHA256SUMS >&2 || die "this kit is damaged" "copy it again"
 [ "$(find . -type f ! -name SHA256SUMS | wc -l)" = "$(wc -l <SHA256SUMS)" ] ||
     die "this kit holds files that its list does not name" "copy it again into an empty folder"
 
-work="$(mktemp -d)"
+# shellcheck source=/dev/null
+. ./build.env
+work="$(mktemp -d "$PWD/.work.XXXXXX")"
 unfinished="wlk-appliance-unfinished:kit-$$"
 trap '"$engine" image rm "$unfinished" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 "$engine" image inspect "$BASE" >/dev/null 2>&1 || "$engine" load --input base.tar >/dev/null

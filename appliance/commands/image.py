@@ -1,6 +1,7 @@
 """``wlk-appliance image``: build or save a container image, list targets, show or compare archives."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import log
@@ -8,8 +9,10 @@ from appliance.container.accounts import differences, read_accounts, shown
 from appliance.container.base import ensure_base
 from appliance.container.build import Names, build_image, build_record, require_image
 from appliance.container.commit import source_commit
-from appliance.container.context import shipped_items, stage_context
+from appliance.container.context import Context, shipped_items, stage_context
+from appliance.container.engine import Engine, LocalImage
 from appliance.container.engine_setup import ensure_engine
+from appliance.container.kit import make_kit
 from appliance.container.save import save_image
 from appliance.container.target import load_target, target_names
 from appliance.container.wheelhouse import target_wheels
@@ -29,6 +32,8 @@ def main(argv: list[str]) -> int:
     match options.action:
         case "build":
             return _build(options)
+        case "kit":
+            return _kit(options)
         case "save":
             return _save(options)
         case "inspect":
@@ -48,8 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="build the image of a target, with networking off")
+    kit = actions.add_parser("kit", help="pack all that a build needs under dist/, to repeat it without internet")
     save = actions.add_parser("save", help="save an image that was built here under dist/")
-    for action in (build, save):
+    for action in (build, kit, save):
         action.add_argument("--target", default="cpu", help="a folder of images/ [%(default)s]")
         action.add_argument(
             "--model", nargs="+", default=["base"], metavar="NAME", help="which baked pairs go in [base]"
@@ -57,13 +63,17 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument(
             "--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s"
         )
-    build.add_argument("--arch", metavar="NAME", help="amd64 or arm64 [this machine's]")
-    build.add_argument(
-        "--licence-policy", choices=POLICIES, default="any", help="what the models' licences must allow [%(default)s]"
-    )
-    build.add_argument("--offline", action="store_true", help="build from what is in the store, fetching no model file")
+    for action in (build, kit):
+        action.add_argument("--arch", metavar="NAME", help="amd64 or arm64 [this machine's]")
+        action.add_argument(
+            "--licence-policy",
+            choices=POLICIES,
+            default="any",
+            help="what the models' licences must allow [%(default)s]",
+        )
+        action.add_argument("--offline", action="store_true", help="take model files from the store only")
+        action.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
     build.add_argument("--no-cache", action="store_true", help="do every step anew, even where nothing changed")
-    build.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
     inspect = actions.add_parser("inspect", help="show what an archive holds: layers, packages, models, licences")
     inspect.add_argument("archive", type=Path, metavar="ARCHIVE")
     diff = actions.add_parser("diff", help="compare what two archives hold")
@@ -73,7 +83,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _build(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """All that a build needs."""
+
+    engine: Engine
+    names: Names
+    base: LocalImage
+    context: Context
+
+
+def _staged(options: argparse.Namespace) -> _Staged:
     target = load_target(options.target)
     architecture = target.architecture(options.arch)
     manifest = load_manifest(options.manifest)
@@ -86,8 +106,21 @@ def _build(options: argparse.Namespace) -> int:
     with Fetcher(Store.configured(options.store), offline=options.offline) as fetcher:
         folder = BUILD / "context" / names.variant
         context = stage_context(target, names.models, wheels, manifest, fetcher, BUILD / "pairs", record, folder)
-    image, built = build_image(engine, names, base, context, ARCHIVES, use_cache=not options.no_cache)
+    return _Staged(engine, names, base, context)
+
+
+def _build(options: argparse.Namespace) -> int:
+    one = _staged(options)
+    image, built = build_image(one.engine, one.names, one.base, one.context, ARCHIVES, use_cache=not options.no_cache)
     print(f"{'built' if built else 'kept'} {image.name}  {image.image_id}")
+    return 0
+
+
+def _kit(options: argparse.Namespace) -> int:
+    one = _staged(options)
+    folder = make_kit(one.engine, one.names, one.base, one.context, DIST)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"packed {folder}  {size / 1e6:.0f} MB; at the site: {folder.name}/build.sh")
     return 0
 
 

@@ -4,7 +4,6 @@ At the site an engine and bash are enough: ``build.sh`` of the kit checks every 
 lets the image make its own archive reproducible, so that the same image comes out as here.
 """
 
-import logging
 import shlex
 import shutil
 from pathlib import Path
@@ -15,17 +14,12 @@ from appliance.container.engine import Engine, LocalImage
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 
-log = logging.getLogger(__name__)
-
 SUMS_FILE = "SHA256SUMS"
 _SCRIPT = Path("scripts/build_kit.sh")
 
 
-def make_kit(engine: Engine, names: Names, base: LocalImage, context: Context, sources: Path, dist: Path) -> Path:
+def make_kit(engine: Engine, names: Names, base: LocalImage, context: Context, dist: Path) -> Path:
     """Make the folder ``dist/NAME.kit``; an earlier one is replaced once the new one is whole.
-
-    Args:
-        sources: folder of what is compiled in the build; need not exist.
 
     Raises:
         ApplianceError: the disk is full, or the base can't be saved.
@@ -35,9 +29,7 @@ def make_kit(engine: Engine, names: Names, base: LocalImage, context: Context, s
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        shutil.copytree(context.folder, partial / "context", copy_function=_link)
-        if sources.is_dir():
-            shutil.copytree(sources, partial / "sources", copy_function=_link)
+        shutil.copytree(context.folder, partial / "context")
         engine.save(base.name, partial / "base.tar")
         shutil.copy2(_SCRIPT, partial / "build.sh")
         (partial / "build.env").write_text(_settings(names, base, context), encoding="utf-8")
@@ -66,10 +58,3 @@ def _settings(names: Names, base: LocalImage, context: Context) -> str:
     given = build_arguments(names, base, context, times)
     rows |= {f"ARG_{key}": value for key, value in given.items()}
     return "".join(f"{key}={shlex.quote(value)}\n" for key, value in rows.items())
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        Path(target).hardlink_to(source)
-    except OSError:  # another file system, or one without hard links
-        shutil.copy2(source, target)

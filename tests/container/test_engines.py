@@ -11,10 +11,12 @@ import pytest
 
 from appliance.container.accounts import differences, read_accounts
 from appliance.container.archive import read_archive
+from appliance.container.base import stand_in_name
 from appliance.container.build import Names
 from appliance.container.demo import running, wait_ready
 from appliance.container.engine import Engine, LocalImage
 from appliance.container.engine_setup import ENGINE_VARIABLE, find_engine
+from appliance.container.target import host_architecture
 from tests.conftest import ROOT, missing
 
 pytestmark = pytest.mark.image
@@ -32,7 +34,7 @@ def found(kind: str) -> Engine:
     return engine
 
 
-def build(folder: Path, kind: str, *words: str, **environment: str) -> Path:
+def build(folder: Path, kind: str, *words: str, action: str = "build", **environment: str) -> Path:
     """Build in a folder of its own, with what was fetched here; returns the image's archive."""
     (folder / "build").mkdir(parents=True, exist_ok=True)
     for name in ("pairs", "store", "wheelhouse", "base"):
@@ -41,8 +43,9 @@ def build(folder: Path, kind: str, *words: str, **environment: str) -> Path:
     if not (folder / "images").exists():
         (folder / "images").symlink_to(ROOT / "images")
         (folder / "models").symlink_to(ROOT / "models")
+        (folder / "scripts").symlink_to(ROOT / "scripts")
     done = subprocess.run(
-        [sys.executable, "-m", "appliance", "image", "build", "--offline", *words],
+        [sys.executable, "-m", "appliance", "image", action, "--offline", *words],
         cwd=folder,
         env={**os.environ, ENGINE_VARIABLE: kind, **environment},
         capture_output=True,
@@ -66,6 +69,16 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         yield {"CONTAINERS_STORAGE_CONF": str(settings)}
     subprocess.run(["umount", folder / "images/overlay"], check=False, capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def base(engine: Engine) -> None:
+    """The stand-in base, where the image was built on it, as an archive for the other engines."""
+    name = stand_in_name(host_architecture())
+    archive = ROOT / "build/base" / f"{name.replace(':', '-')}.tar"
+    if engine.describe(name) is not None and not archive.is_file():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        engine.save(name, archive)
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +130,24 @@ def test_podman_runs_what_buildah_built(storage: dict[str, str]) -> None:
         missing(f"{NAMES.full} in podman's storage: the test before builds it")
     with running(engine, NAMES.full) as name:
         assert wait_ready(engine, name) < 60
+
+
+def test_a_kit_makes_the_same_image_with_an_engine_and_bash_alone(
+    image: LocalImage, engine: Engine, tmp_path: Path
+) -> None:
+    build(tmp_path, "docker", action="kit")
+    [kit] = (tmp_path / "dist").glob("*.kit")
+    engine.forget(Names("cpu", ("base",)).full)
+    done = subprocess.run(
+        ["bash", kit / "build.sh"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = engine.describe(NAMES.full)
+    assert made is not None and made.image_id == image.image_id
+    assert not list(kit.glob(".work*"))
+
+    with (kit / "context/Dockerfile").open("a", encoding="utf-8") as file:
+        file.write("# changed on the way\n")
+    done = subprocess.run(["bash", kit / "build.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "this kit is damaged" in done.stderr and "Dockerfile" in done.stderr
+    shutil.rmtree(kit)
