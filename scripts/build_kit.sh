@@ -9,14 +9,22 @@ die() {
     exit 1
 }
 
+# From version 23 on, Docker's client hands such builds to a plugin, which some hosts lack.
+can_build() {
+    case "$(basename "$1")" in docker*) ;; *) return 0 ;; esac
+    local version
+    version="$("$1" version --format '{{.Client.Version}}' | cut -d . -f 1)"
+    [ "$version" -lt 23 ] || "$1" buildx version >/dev/null 2>&1
+}
+
 engine=""
 for candidate in ${1:-docker /usr/bin/docker podman}; do
-    if command -v "$candidate" >/dev/null && "$candidate" ps >/dev/null 2>&1; then
+    if command -v "$candidate" >/dev/null && "$candidate" ps >/dev/null 2>&1 && can_build "$candidate"; then
         engine="$candidate"
         break
     fi
 done
-[ -n "$engine" ] || die "no container engine answers" "name one: ./build.sh /path/to/podman"
+[ -n "$engine" ] || die "no container engine answers and can build" "name one: ./build.sh /path/to/podman"
 
 echo "checking $(wc -l <SHA256SUMS) files" >&2
 sha256sum --check --quiet --strict SHA256SUMS >&2 || die "this kit is damaged" "copy it again"
