@@ -24,7 +24,8 @@ SHELL_SCRIPTS := $(wildcard scripts/*.sh) .ci/run
 UNIT := not model and not image and not browser and not boot and not gpu and not network
 
 IMAGES := $(addprefix image-,$(TARGETS))
-BUILD_IMAGE = wlk-appliance image build --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
+BUILD_FLAGS = --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
+BUILD_IMAGE = wlk-appliance image build $(BUILD_FLAGS)
 
 .PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels save demo test check bench lock clean
 .DEFAULT_GOAL := help
@@ -64,7 +65,7 @@ images: setup ## show each target: base, versions, what is compiled, what is bak
 	@wlk-appliance image list
 
 kit: bake ## pack all that the build of TARGET needs under dist/, to repeat it without internet
-	@wlk-appliance image kit --target $(TARGET) --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
+	@wlk-appliance image kit --target $(TARGET) $(BUILD_FLAGS)
 
 wheels: setup ## download the locked wheels of TARGET (ARCH: for another machine)
 	@wlk-appliance wheels --target $(TARGET) $(if $(ARCH),--arch $(ARCH))

@@ -44,6 +44,6 @@ done
 [ "$(basename "$engine")" != podman ] || arguments+=(--format docker)
 DOCKER_BUILDKIT=1 "$engine" build --network=none "${arguments[@]}" --tag "$unfinished" context
 "$engine" save --output "$work/raw.tar" "$unfinished"
-"$engine" run --rm --network none --user 0:0 --volume "$work:/work" "$unfinished" rewrite /work/raw.tar /work/image.tar \
+"$engine" run --rm --network none --user 0:0 --volume "$work:/archives" "$unfinished" rewrite /archives/raw.tar /archives/image.tar \
     --tag "$NAME" --tag "$SHORT_NAME" --base-layers "$BASE_LAYERS" --file-time "$FILE_TIME" --created "$CREATED"
 "$engine" load --input "$work/image.tar"

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ class Component:
     sha256: str = ""
     source: str = ""
     architecture: str = ""
-    files: tuple[tuple[str, str], ...] = field(default=())
+    files: tuple[tuple[str, str], ...] = ()
 
 
 def debian_packages(root: Path = Path("/")) -> Iterator[Component]:
