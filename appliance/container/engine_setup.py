@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ _FIRST_CLIENT_WITHOUT_BUILTIN_BUILDKIT = 23
 _OLDEST = {"docker": 20, "podman": 4, "buildah": 1}
 _SYSTEM_DOCKER = Path("/usr/bin/docker")
 _DAEMON_PACKAGE = "docker.io"
+_DAEMON_SOCKET = "/var/run/docker.sock"
 _PID_FILES = (
     (Path("/var/run/docker.pid"), "dockerd"),
     (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
@@ -34,6 +36,9 @@ _PID_FILES = (
 def ensure_engine(log_dir: Path) -> Engine:
     """The engine that works; starts a stopped Docker daemon, or installs Docker, where root may do so.
 
+    An installed Docker that can be started goes before another engine that works: which one builds doesn't depend on
+    whether its daemon happens to run.
+
     Args:
         log_dir: where the log of a daemon started here goes (``dockerd.log``).
 
@@ -41,9 +46,18 @@ def ensure_engine(log_dir: Path) -> Engine:
         ApplianceError: none works and none could be made to; the hint is what to type.
     """
     found, problems = find_engine()
+    chosen = _chosen()
+    if chosen in (None, "docker") and _is_startable() and (found is None or found.kind != "docker"):
+        try:
+            _start_daemon(log_dir)
+        except ApplianceError as error:
+            if found is None or chosen:
+                raise
+            log.warning("%s; %s is used", error.message, found.kind)
+            return found
+        found, problems = find_engine()
     if found is not None:
         return found
-    chosen = _chosen()
     if chosen:
         raise ApplianceError(
             f"the engine {chosen} does not work: {'; '.join(problems) or 'not found'}",
@@ -53,11 +67,9 @@ def ensure_engine(log_dir: Path) -> Engine:
         raise _needs_root(problems)
     if _daemon_program() is None:
         _install(problems)
-        found, problems = find_engine()  # its package may have started the daemon already
-        if found is not None:
-            return found
-    _start_daemon(log_dir)
-    found, problems = find_engine()
+        if _is_startable():  # its package starts the daemon where systemd runs
+            _start_daemon(log_dir)
+        found, problems = find_engine()
     if found is None:
         raise ApplianceError(
             f"Docker was started and still does not work: {'; '.join(problems)}",
@@ -160,6 +172,14 @@ def _last_line(text: str) -> str:
 def _daemon_program() -> Path | None:
     found = shutil.which("dockerd", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
     return None if found is None else Path(found)
+
+
+def _is_startable() -> bool:
+    """Docker is installed here, nothing listens for its clients, and we may start it."""
+    if os.geteuid() != 0 or _daemon_program() is None:
+        return False
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(_DAEMON_SOCKET) != 0
 
 
 def _systemd_runs() -> bool:

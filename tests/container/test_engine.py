@@ -21,6 +21,8 @@ def put(folder: Path, name: str, body: str) -> Path:
 @pytest.fixture(autouse=True)
 def no_system_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_SYSTEM_DOCKER", tmp_path / "none")
+    monkeypatch.setattr(module, "_daemon_program", lambda: None)
+    monkeypatch.setattr(module, "_DAEMON_SOCKET", str(tmp_path / "docker.sock"))
     monkeypatch.delenv(ENGINE_VARIABLE, raising=False)
 
 
@@ -56,6 +58,40 @@ def test_podman_when_docker_has_no_daemon(programs: Path) -> None:
     assert found is not None
     assert (found.kind, found.version) == ("podman", "4.3.1")
     assert "Cannot connect" in problems[0]
+
+
+@pytest.fixture
+def stopped(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Docker is installed and stopped, and podman works; returns the program that starts daemons."""
+    put(programs, "docker", f"if [ -e {tmp_path}/started ]; then {BUILTIN}; else {NO_DAEMON}; fi")
+    put(programs, "podman", "echo podman version 4.3.1")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(module, "_systemd_runs", lambda: False)
+    monkeypatch.setattr(module, "_daemon_program", lambda: Path("/usr/sbin/dockerd"))
+    return put(programs, "start-stop-daemon", f": >{tmp_path}/started")
+
+
+@pytest.mark.parametrize("chosen", ["auto", "docker"])
+def test_a_stopped_docker_is_started_although_podman_works(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str
+) -> None:
+    monkeypatch.setenv(ENGINE_VARIABLE, chosen)
+    assert ensure_engine(tmp_path).kind == "docker"
+
+
+def test_podman_where_docker_can_not_be_started(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    assert ensure_engine(tmp_path).kind == "podman"
+    monkeypatch.setenv(ENGINE_VARIABLE, "docker")
+    with pytest.raises(ApplianceError, match="start-stop-daemon"):
+        ensure_engine(tmp_path)
+
+
+def test_podman_where_only_root_could_start_docker(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert ensure_engine(tmp_path).kind == "podman"
 
 
 def test_chosen_engine_that_fails_is_an_error_and_no_other_is_tried(
