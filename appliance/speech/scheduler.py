@@ -16,7 +16,11 @@ from typing import Protocol
 from appliance.errors import ApplianceError
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.session import Session
-from appliance.speech.types import Samples, Snapshot
+from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
+
+_TYPICAL_SAMPLES = 12 * SAMPLE_RATE_HZ
+"""Of a window with its padding, where a text runs to its end. What a turn holds in memory grows with its windows, so it
+takes no more passes once it has as much as a full batch of these."""
 
 
 class Recognizes(Protocol):
@@ -102,9 +106,10 @@ class Scheduler:
     """Runs the turns of all streams of an engine."""
 
     def __init__(self, recognizer: Recognizes, *, workers: int, batch: int) -> None:
-        """``workers`` turns at once, each with at most ``batch`` passes."""
+        """``workers`` turns at once, each with at most ``batch`` passes, fewer where their windows are long."""
         self._recognizer = recognizer
         self._batch = batch
+        self._enough_samples = batch * _TYPICAL_SAMPLES
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="inference")
         self._lock = threading.Lock()
         self._closed = False
@@ -126,12 +131,14 @@ class Scheduler:
     def _turn(self, held: list[Stream]) -> None:
         """Serve the streams that wait longest; ``held`` is filled with those, whatever happens."""
         passes: list[tuple[Stream, Request]] = []
-        while len(passes) < self._batch and (stream := self._next(held)):
+        samples = 0
+        while len(passes) < self._batch and samples < self._enough_samples and (stream := self._next(held)):
             request = stream.session.next_request()
             if request is None:
                 stream.publish()
             else:
                 passes.append((stream, request))
+                samples += request.padded_samples
         if not passes:
             return
         hypotheses = self._recognizer.recognize([request for _, request in passes])

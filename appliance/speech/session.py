@@ -28,9 +28,6 @@ NO_SPEECH_LOG_PROBABILITY = -1.0
 MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
 """A longer prompt is cut, so that the text of a long utterance still has room behind it."""
 
-CARRIED_TOKENS = 25
-"""How much of what was said goes over a pause into the next utterance, as context."""
-
 
 class _Pass(Enum):
     """Why a pass is made."""
@@ -236,7 +233,7 @@ class Session:
         self._commit(window, len(window.tentative))
         self._window = None
         # What was said before draws the next utterance to its language: only where that is settled is it of help.
-        self._spoken = window.spoken[-CARRIED_TOKENS:] if window.language == self._language else ()
+        self._spoken = window.spoken if window.language == self._language else ()
         self._transcript.close_line()
         self._decided = self._tracker.position
 

@@ -13,7 +13,7 @@ from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.scheduler import Scheduler, Stream
 from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, Snapshot
-from tests.speech.doubles import UNIT, Recognizer, said, session, silence, speech
+from tests.speech.doubles import GAP_S, UNIT, WORD_S, Recognizer, said, session, silence, speech
 
 PROMPT_BASE = 100_000
 """Streams are told apart in requests by their prompt: one word, this and their number."""
@@ -125,6 +125,21 @@ def test_a_batch_is_filled_and_never_larger_than_the_limit(scheduled: Callable[.
         assert said(stream.wait(10)) == [1, 2, 3, 4]
     assert recognizer.batches[:4] == [1, 3, 3, 1]
     assert max(recognizer.batches) == 3
+
+
+def test_a_batch_of_long_windows_has_fewer_of_them(scheduled: Callable[..., Opens]) -> None:
+    """What a turn holds in memory is bounded."""
+    recognizer = Gated()
+    opens = scheduled(recognizer, batch=3)
+    held(recognizer, opens)
+    streams = [opens(number) for number in range(3)]
+    for stream in streams:
+        stream.feed(speech(1, round(20 / (WORD_S + GAP_S))))
+    recognizer.gate.set()
+    for stream in streams:
+        stream.finish()
+        stream.wait(10)
+    assert recognizer.batches[:3] == [1, 2, 1]
 
 
 def test_workers_serve_at_the_same_time(scheduled: Callable[..., Opens]) -> None:

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from appliance.speech.commit import Doubt, Rule
-from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Token
+from appliance.speech.hypothesis import (
+    CONTEXT_TOKENS,
+    FRAME_SAMPLES,
+    FULL_WINDOW_SAMPLES,
+    End,
+    Hypothesis,
+    Request,
+    Token,
+)
 from appliance.speech.language import DOUBTFUL_S
 from appliance.speech.profile import padded
-from appliance.speech.session import CARRIED_TOKENS, MAX_PROMPT_TOKENS, StreamOptions
+from appliance.speech.session import MAX_PROMPT_TOKENS, StreamOptions
 from appliance.speech.types import Samples, Snapshot
 from tests.speech.doubles import PLAIN, UNIT, Recognizer, options, said, session, silence, speech, stream, turn
 
@@ -89,8 +97,8 @@ def test_what_was_said_is_context_after_a_pause() -> None:
 
 def test_context_over_pauses_is_bounded() -> None:
     recognizer = Recognizer()
-    stream(session(options()), recognizer, np.concatenate([speech(1, 100), silence(1.0), speech(101, 2)]))
-    assert contexts(recognizer, 101) == {tuple(range(101 - CARRIED_TOKENS, 101))}
+    stream(session(options()), recognizer, np.concatenate([speech(1, 150), silence(1.0), speech(151, 2)]))
+    assert contexts(recognizer, 151) == {tuple(range(151 - CONTEXT_TOKENS, 151))}
 
 
 def test_an_utterance_whose_language_is_open_has_no_context() -> None:
