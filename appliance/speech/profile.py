@@ -78,7 +78,12 @@ class Profile:
 
 
 BALANCED = Profile(rules=(Rule(2, 0.6, 0.8),), doubt=Doubt(2, 0.6, 0.8))
-FAST = Profile(rules=(Rule(1, 0.8, 0.2), Rule(2, 0.0, 0.3)), commits_when_settled=True, step_padding=Padding(8, 4))
+FAST = Profile(
+    rules=(Rule(1, 0.8, 0.2), Rule(2, 0.0, 0.3)),
+    step_s=0.55,
+    commits_when_settled=True,
+    step_padding=Padding(8, 4),
+)
 ACCURATE = Profile(rules=(), step_padding=Padding(5, 2), end_padding=Padding(20, 8))
 
 
