@@ -14,8 +14,9 @@ from appliance.speech.ct2_recognizer import Ct2Recognizer
 from appliance.speech.decoder import DecoderCache, Row, Step, TextDecoder
 from appliance.speech.hypothesis import FRAME_SAMPLES, FULL_WINDOW_SAMPLES, End, Hypothesis, Request
 from appliance.speech.linear import int8_available
-from appliance.speech.recognizer import LIKELY, Recognizer
+from appliance.speech.recognizer import Recognizer
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
+from appliance.speech.window_pass import LIKELY
 
 pytestmark = pytest.mark.model
 
@@ -186,7 +187,7 @@ def test_a_search_begins_where_the_text_is_not_likely(
         starts.append(start.cache.tokens)
         return beam_search(decoder, start, **options)
 
-    monkeypatch.setattr("appliance.speech.recognizer.beam_search", watch)
+    monkeypatch.setattr("appliance.speech.window_pass.beam_search", watch)
     changed = 0
     prompt = 1 + len(recognizer.codec.after_sot("en"))
     for window in speech[:4]:
