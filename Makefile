@@ -20,14 +20,14 @@ ifeq ($(filter $(TARGET),$(TARGETS)),)
 $(error unknown TARGET '$(TARGET)': one of $(TARGETS))
 endif
 
-SHELL_SCRIPTS := $(wildcard scripts/*.sh) .ci/run
+SHELL_SCRIPTS := $(wildcard scripts/*.sh images/*/*.sh) .ci/run
 UNIT := not model and not image and not browser and not boot and not gpu and not network
 
 IMAGES := $(addprefix image-,$(TARGETS))
 BUILD_FLAGS = --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 BUILD_IMAGE = wlk-appliance image build $(BUILD_FLAGS)
 
-.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels save demo test check bench lock clean
+.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -70,6 +70,9 @@ kit: bake ## pack all that the build of TARGET needs under dist/, to repeat it w
 wheels: setup ## download the locked wheels of TARGET (ARCH: for another machine)
 	@wlk-appliance wheels --target $(TARGET) $(if $(ARCH),--arch $(ARCH))
 
+sources: setup ## fetch the source code that TARGET compiles
+	@wlk-appliance sources --target $(TARGET)
+
 save: image ## save that image under dist/
 	@wlk-appliance image save --target $(TARGET) --model $(MODEL)
 
@@ -84,7 +87,7 @@ check: setup ## linters, types, and the tests that need nothing
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@shellcheck $(SHELL_SCRIPTS)
+	@shellcheck --external-sources $(SHELL_SCRIPTS)
 	@hadolint images/*/Dockerfile
 	@python -m pytest -q --numprocesses 2 -m "$(UNIT)" $(PYTEST)
 

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "fetch": "fetch and verify models and recordings of models/manifest.yaml",
     "bake": "make the encoder/decoder pair of a model from what was fetched",
     "wheels": "download the locked wheels of a target",
+    "sources": "fetch the source code that a target compiles",
     "image": "build or save a container image, list targets, show or compare archives",
     "demo": "run an image with networking off and stream a recording through it",
     "serve": "turn live speech into text over a WebSocket",

@@ -14,14 +14,17 @@ from appliance.container.engine import Engine, LocalImage
 from appliance.container.engine_setup import ensure_engine
 from appliance.container.kit import make_kit
 from appliance.container.save import save_image
-from appliance.container.target import load_target, target_names
+from appliance.container.sources import fetch_source
+from appliance.container.target import Target, can_run, host_architecture, load_target, target_names
 from appliance.container.wheelhouse import target_wheels
+from appliance.errors import ApplianceError
 from appliance.fetch import Fetcher
-from appliance.manifest import DEFAULT_MANIFEST, load_manifest
+from appliance.manifest import DEFAULT_MANIFEST, Manifest, load_manifest
 from appliance.manifest.licences import POLICIES, check_licences
 from appliance.store import Store
 
 BUILD = Path("build")
+SOURCES = BUILD / "sources"
 DIST = Path("dist")
 ARCHIVES = BUILD / "images"
 
@@ -97,19 +100,33 @@ def _staged(options: argparse.Namespace) -> _Staged:
     target = load_target(options.target)
     architecture = target.architecture(options.arch)
     manifest = load_manifest(options.manifest)
-    names = Names(target.name, tuple(manifest.model(model).name for model in options.model))
+    names = _names(options, manifest, target, architecture)
     check_licences(shipped_items(manifest, names.models), options.licence_policy)
     wheels = target_wheels(target, architecture, BUILD)
+    sources = {source: fetch_source(source, SOURCES) for source in target.sources}
     engine = ensure_engine(BUILD)
     base = ensure_base(engine, target, architecture, BUILD / "base")
-    record = build_record(target, architecture, names.models, base, source_commit())
+    record = build_record(target, architecture, names.models, base, sources, source_commit())
     with Fetcher(Store.configured(options.store), offline=options.offline) as fetcher:
-        folder = BUILD / "context" / names.variant
-        context = stage_context(target, names.models, wheels, manifest, fetcher, BUILD / "pairs", record, folder)
+        folder = BUILD / "context" / names.file
+        context = stage_context(
+            target, names.models, wheels, sources, manifest, fetcher, BUILD / "pairs", record, folder
+        )
     return _Staged(engine, names, base, context)
 
 
+def _names(options: argparse.Namespace, manifest: Manifest, target: Target, architecture: str) -> Names:
+    models = tuple(manifest.model(model).name for model in options.model)
+    return Names(target.name, models, "" if architecture == target.architectures[0] else architecture)
+
+
 def _build(options: argparse.Namespace) -> int:
+    architecture = load_target(options.target).architecture(options.arch)
+    if not can_run(architecture):
+        raise ApplianceError(
+            f"a build for {architecture} runs programs for it, and this machine ({host_architecture()}) can't",
+            "carry a kit to such a machine (make kit), or install an emulator: apt-get install qemu-user-static",
+        )
     one = _staged(options)
     image, built = build_image(one.engine, one.names, one.base, one.context, ARCHIVES, use_cache=not options.no_cache)
     print(f"{'built' if built else 'kept'} {image.name}  {image.image_id}")
@@ -125,9 +142,9 @@ def _kit(options: argparse.Namespace) -> int:
 
 
 def _save(options: argparse.Namespace) -> int:
-    manifest = load_manifest(options.manifest)
-    names = Names(load_target(options.target).name, tuple(manifest.model(model).name for model in options.model))
-    image = require_image(ensure_engine(BUILD), names.full)
+    manifest, target = load_manifest(options.manifest), load_target(options.target)
+    image = require_image(ensure_engine(BUILD), _names(options, manifest, target, target.architectures[0]).full)
+    names = _names(options, manifest, target, image.architecture)
     saved, is_new = save_image(names, image, ARCHIVES, DIST)
     print(
         f"{'saved' if is_new else 'kept'} {DIST / saved.file}  {saved.size / 1e6:.0f} MB  sha256:{saved.sha256}\n"
@@ -147,7 +164,7 @@ def _targets() -> str:
             f"  torch        {target.torch}",
             f"  CUDA         {target.cuda}",
             f"  CTranslate2  {target.ctranslate2}",
-            f"  from source  {', '.join(target.from_source) or 'nothing'}",
+            f"  from source  {', '.join(f'{one.name} {one.version}' for one in target.sources) or 'nothing'}",
             "  baked        the pairs of MODEL, silero-vad, one recording for the self-test",
             f"  size         about {target.size_mb} MB with base",
         ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from appliance.container.engine import Engine, LocalImage
 from appliance.container.reproducible import pack_root
-from appliance.container.target import Target, host_architecture
+from appliance.container.target import Target, can_run
 from appliance.errors import ApplianceError
 from appliance.packages import install_packages
 from appliance.run import output, run
@@ -59,20 +59,27 @@ def ensure_base(engine: Engine, target: Target, architecture: str, cache_dir: Pa
         cache_dir: where the stand-in's archive is kept (about 200 MB).
 
     Raises:
-        ApplianceError: neither the pinned image nor a stand-in is to be had on this host.
+        ApplianceError: neither the pinned image nor a stand-in is to be had on this host, or the one that was named
+            is for other machines.
     """
     chosen = os.environ.get(BASE_VARIABLE)
     if chosen:
-        return engine.describe(chosen) or _pulled(engine, chosen, architecture)
+        own = engine.describe(chosen) or _pulled(engine, chosen, architecture)
+        if own.architecture != architecture:
+            raise ApplianceError(
+                f"the base {chosen} is for {own.architecture}, not for {architecture}",
+                f"name one for {architecture} in {BASE_VARIABLE}, or build for ARCH={own.architecture}",
+            )
+        return own
     stand_in = stand_in_name(architecture)
     for name in (target.base, stand_in):
         found = engine.describe(name)
-        if found is not None:
+        if found is not None and found.architecture == architecture:
             log.info("base image: %s", name)
             return found
     if _registry_answers(engine, target.base):
         return _pulled(engine, target.base, architecture)
-    if not target.has_stand_in or architecture != host_architecture():
+    if not target.has_stand_in or not can_run(architecture):
         raise ApplianceError(
             f"the base image of {target.name} can't be had: no registry answers for {target.base}",
             f"pull it on a connected host, carry it here and load it, or name another one: {BASE_VARIABLE}=IMAGE",
@@ -80,7 +87,7 @@ def ensure_base(engine: Engine, target: Target, architecture: str, cache_dir: Pa
     archive = cache_dir / f"{stand_in.replace(':', '-')}.tar"
     if not archive.is_file():
         log.warning("no image registry answers: making the base %s with debootstrap", stand_in)
-        _make_archive(archive, stand_in)
+        _make_archive(archive, stand_in, architecture)
     engine.load(archive)
     return _present(engine, stand_in)
 
@@ -112,7 +119,7 @@ def _registry_answers(engine: Engine, name: str) -> bool:
     return done.returncode == 0
 
 
-def _make_archive(archive: Path, name: str) -> None:
+def _make_archive(archive: Path, name: str, architecture: str) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ApplianceError(
             "no image registry answers, and the stand-in base needs root on a Debian host",
@@ -125,15 +132,16 @@ def _make_archive(archive: Path, name: str) -> None:
     root = archive.parent / "root"
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
-    words = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(root), mirrors[_SUITE]]
-    run(words, capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
+    words = ["debootstrap", f"--arch={architecture}", "--variant=minbase", f"--include={','.join(_PACKAGES)}"]
+    run([*words, _SUITE, str(root), mirrors[_SUITE]], capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
     _take_updates(root, mirrors)
     _prune(root)
     files, partial = archive.with_name("files.tar"), archive.with_name(archive.name + ".partial")
     left_out = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys", "tmp")]
     words = ["tar", "--create", "--file", str(files), "--directory", str(root), "--numeric-owner", "--sort=name"]
     run([*words, "--one-file-system", *left_out, "."])
-    pack_root(files, partial, tag=name, settings={"Cmd": ["python3"], "Env": ["LANG=C.UTF-8"]})
+    settings = {"Cmd": ["python3"], "Env": ["LANG=C.UTF-8"]}
+    pack_root(files, partial, tag=name, architecture=architecture, settings=settings)
     partial.rename(archive)
     files.unlink()
     shutil.rmtree(root)

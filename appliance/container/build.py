@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from appliance.container.commit import EARLIEST_S, Commit, given_epoch, source_c
 from appliance.container.context import Context
 from appliance.container.engine import Engine, LocalImage
 from appliance.container.reproducible import rewrite
+from appliance.container.sources import Source
 from appliance.container.target import Target
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
@@ -26,10 +27,14 @@ _BETWEEN_MODELS = "_"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an image and its archive are called: the same for the same version, target and models."""
+    """What an image and its archive are called: the same for the same version, target and models.
+
+    ``architecture``: only where it is not the target's usual one; files tell it, names of images do not.
+    """
 
     target: str
     models: tuple[str, ...]
+    architecture: str = ""
 
     @property
     def variant(self) -> str:
@@ -47,14 +52,23 @@ class Names:
 
     @property
     def file(self) -> str:
-        """Of archives, without a suffix."""
-        return f"{REPOSITORY}-{__version__}-{self.variant}"
+        """Of archives and kits, without a suffix."""
+        return "-".join(filter(None, (REPOSITORY, __version__, self.variant, self.architecture)))
 
 
 def build_record(
-    target: Target, architecture: str, models: Sequence[str], base: LocalImage, commit: Commit
+    target: Target,
+    architecture: str,
+    models: Sequence[str],
+    base: LocalImage,
+    sources: Mapping[Source, Path],
+    commit: Commit,
 ) -> dict[str, object]:
-    """What an image says about its build: nothing that differs between two builds of the same commit."""
+    """What an image says about its build: nothing that differs between two builds of the same commit.
+
+    Args:
+        sources: what the build compiles, and the archives these are in.
+    """
     return {
         "version": __version__,
         "commit": commit.name,
@@ -62,6 +76,15 @@ def build_record(
         "architecture": architecture,
         "models": list(models),
         "base": {"name": base.name, "layers": list(base.layers)},
+        "sources": {
+            source.name: {
+                "version": source.version,
+                "commit": source.commit,
+                "address": source.address,
+                "archive": f"sha256:{sha256_file(archive)}",
+            }
+            for source, archive in sources.items()
+        },
         "locks": {lock.name: f"sha256:{sha256_file(lock)}" for lock in target.locks},
         "tools": {pin.name: pin.version for pin in target.pins if pin.name in ("pip", "setuptools", "wheel")},
     }
@@ -135,6 +158,8 @@ def build_image(
         raw.unlink()
         engine.load(partial)
         partial.rename(archive)
+    except OSError as error:
+        raise ApplianceError(f"can't write {archive}: {error.strerror}", "is there room on the disk? df -h") from error
     finally:
         engine.forget(unfinished)
         for file in (raw, partial):

@@ -8,11 +8,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.accounts.components import ASSETS_FILE
+from appliance.container.sources import Source
 from appliance.container.target import Target
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
@@ -30,6 +31,9 @@ RECORD_FILE = "build.json"
 """What the image was built from, as `appliance.container.build` tells it."""
 
 _CODE = Path(__file__).resolve().parent.parent
+_COMMON = "common"
+"""Beside the targets' folders: what the builds of several of them use."""
+_NOT_STAGED = ("Dockerfile", "target.mk", "pip.lock", "build.lock", "requirements.in", "from_base.txt")
 _EACH_MODEL = "${MODEL}"
 
 
@@ -57,6 +61,7 @@ def stage_context(
     target: Target,
     models: Sequence[str],
     wheels: Sequence[Path],
+    sources: Mapping[Source, Path],
     manifest: Manifest,
     fetcher: Fetcher,
     pairs_dir: Path,
@@ -66,6 +71,7 @@ def stage_context(
     """Make the folder anew; nothing in it is copied where a hard link will do.
 
     Args:
+        sources: what the build compiles, and the archives these are in.
         record: what the image is to say about its build.
 
     Raises:
@@ -80,9 +86,14 @@ def stage_context(
     )
     for wheel in wheels:
         _link(wheel, folder / "wheels" / wheel.name)
+    for source, archive in sources.items():
+        _link(archive, folder / "sources" / f"{source.name}.tar")
     for file in sorted(target.folder.iterdir()):
-        if file.is_file() and file.name not in ("Dockerfile", "target.mk", "pip.lock"):
+        if file.is_file() and file.name not in _NOT_STAGED:
             _copy(file, folder / file.name)
+    common = target.folder.parent / _COMMON
+    for file in _files(common):
+        _copy(file, folder / _COMMON / file.relative_to(common))
     assets = [_stage_asset(item, fetcher, folder / "models") for item in shipped_items(manifest, ())]
     _write_json(folder / "models" / ASSETS_FILE, assets)
     for model in models:
@@ -152,7 +163,7 @@ def _link(source: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-    target.chmod(0o644)
+    target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
 def _digest(folder: Path) -> str:

@@ -21,12 +21,13 @@ ENVIRONMENT = {"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
 class LocalImage:
     """An image that an engine holds.
 
-    ``layers``: the SHA-256 of each uncompressed layer, the lowest first. ``size``: unpacked, in bytes, as the engine
-    counts; 0 where it doesn't.
+    ``architecture``: such as ``amd64``. ``layers``: the SHA-256 of each uncompressed layer, the lowest first.
+    ``size``: unpacked, in bytes, as the engine counts; 0 where it doesn't.
     """
 
     name: str
     image_id: str
+    architecture: str
     labels: dict[str, str]
     layers: tuple[str, ...]
     size: int = 0
@@ -79,12 +80,19 @@ class Engine:
         found: Any = json.loads(done.stdout)
         if self.kind == "buildah":
             image_id, inside, size = found["FromImageID"], found["OCIv1"], 0
-            config, layers = inside["config"], inside["rootfs"]["diff_ids"]
+            architecture, config, layers = inside["architecture"], inside["config"], inside["rootfs"]["diff_ids"]
         else:
-            image_id, config, size = found[0]["Id"], found[0]["Config"], found[0]["Size"]
-            layers = found[0]["RootFS"]["Layers"]
-        image_id = str(image_id).removeprefix("sha256:")
-        return LocalImage(name, f"sha256:{image_id}", config.get("Labels") or {}, tuple(layers or ()), int(size))
+            (inside,) = found
+            image_id, config, size = inside["Id"], inside["Config"], inside["Size"]
+            architecture, layers = inside["Architecture"], inside["RootFS"]["Layers"]
+        return LocalImage(
+            name=name,
+            image_id=f"sha256:{str(image_id).removeprefix('sha256:')}",
+            architecture=architecture,
+            labels=config.get("Labels") or {},
+            layers=tuple(layers or ()),
+            size=int(size),
+        )
 
     def build(
         self, folder: Path, name: str, arguments: Mapping[str, str], *, use_cache: bool = True, hint: str = ""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from appliance.container.commit import EARLIEST_S
-from appliance.container.target import host_architecture
 from appliance.errors import ApplianceError
 
 _CONFIG_KEYS = (
@@ -65,7 +64,7 @@ def rewrite(
         return _finish(out, config, digests, tags, created_s)
 
 
-def pack_root(files: Path, target: Path, *, tag: str, settings: Mapping[str, Any]) -> str:
+def pack_root(files: Path, target: Path, *, tag: str, architecture: str, settings: Mapping[str, Any]) -> str:
     """Make an image of one layer from a tar of a root file system; all its times become `EARLIEST_S`.
 
     Args:
@@ -76,7 +75,7 @@ def pack_root(files: Path, target: Path, *, tag: str, settings: Mapping[str, Any
     """
     with target.open("wb") as out, files.open("rb") as layer:
         digest = _add_layer(out, layer, EARLIEST_S)
-        config: dict[str, Any] = {"architecture": host_architecture(), "os": "linux", "config": dict(settings)}
+        config: dict[str, Any] = {"architecture": architecture, "os": "linux", "config": dict(settings)}
         config["history"] = [{"created_by": f"files of {tag}"}]
         return _finish(out, config, [digest], [tag], EARLIEST_S)
 

@@ -5,16 +5,21 @@
 
 import platform
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.container.lock import Pin, read_lock
+from appliance.container.sources import Source, read_sources
 from appliance.errors import ApplianceError, UsageError
 
 TARGETS = Path("images")
 
 _BASE = re.compile(r"^ARG BASE=(\S+@sha256:[0-9a-f]{64})$", re.MULTILINE)
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
+_EMULATORS = Path("/proc/sys/fs/binfmt_misc")
+
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Architectures, as container images name them, and as Python and the kernel do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +27,9 @@ class Target:
     """A target's facts.
 
     ``architectures``: as container images name them, the usual one first. ``python``: version of the base's, such as
-    3.11. ``cuda``, ``torch``, ``ctranslate2``: versions, or ``none``. ``from_source``: what is compiled in the build.
-    ``size_mb``: expected with the model ``base``, unpacked. ``has_stand_in``: whether Debian's own system with its
-    Python can stand in for the base, where no registry answers.
+    3.11. ``pins``: of all its locks. ``cuda``, ``torch``, ``ctranslate2``: versions, or ``none``. ``sources``: what is
+    compiled in the build. ``size_mb``: expected with the model ``base``, unpacked. ``has_stand_in``: whether Debian's
+    own system with its Python can stand in for the base, where no registry answers.
     """
 
     name: str
@@ -32,10 +37,11 @@ class Target:
     base: str
     architectures: tuple[str, ...]
     python: str
+    pins: tuple[Pin, ...]
     cuda: str
     torch: str
     ctranslate2: str
-    from_source: tuple[str, ...]
+    sources: tuple[Source, ...]
     size_mb: int
     has_stand_in: bool
 
@@ -46,10 +52,6 @@ class Target:
     @property
     def locks(self) -> list[Path]:
         return sorted(self.folder.glob("*.lock"))
-
-    @property
-    def pins(self) -> list[Pin]:
-        return [pin for lock in self.locks for pin in read_lock(lock)]
 
     def architecture(self, wanted: str | None) -> str:
         """The one to build for: that of this host where the target has it.
@@ -67,7 +69,12 @@ class Target:
 def host_architecture() -> str:
     """Of this machine, as container images name it."""
     machine = platform.machine()
-    return _ARCHITECTURES.get(machine, machine)
+    return next((name for name, known in MACHINES.items() if known == machine), machine)
+
+
+def can_run(architecture: str) -> bool:
+    """Whether programs for it run on this machine: its own, or one that the kernel hands to an emulator."""
+    return architecture == host_architecture() or (_EMULATORS / f"qemu-{MACHINES[architecture]}").exists()
 
 
 def load_target(name: str, root: Path = TARGETS) -> Target:
@@ -83,17 +90,21 @@ def load_target(name: str, root: Path = TARGETS) -> Target:
             f"unknown target: {name!r} (no {folder}/Dockerfile)", f"one of: {', '.join(target_names(root))}"
         )
     facts = _facts(folder / "target.mk", name)
-    versions = {pin.name: pin.version for lock in sorted(folder.glob("*.lock")) for pin in read_lock(lock)}
+    architectures = tuple(_fact(facts, "architectures", folder).split())
+    sources = read_sources(folder)
+    compiled = {source.name: source.version for source in sources}
+    pins = tuple(pin for lock in sorted(folder.glob("*.lock")) for pin in read_lock(lock))
     return Target(
         name=name,
         folder=folder,
         base=_pinned_base(folder / "Dockerfile"),
-        architectures=tuple(_fact(facts, "architectures", folder).split()),
+        architectures=architectures,
         python=_fact(facts, "python", folder),
+        pins=pins,
         cuda=_fact(facts, "cuda", folder),
-        torch=facts.get("torch") or versions.get("torch", "none"),
-        ctranslate2=facts.get("ctranslate2") or versions.get("ctranslate2", "none"),
-        from_source=tuple(facts.get("from_source", "").split()),
+        torch=facts.get("torch") or _locked("torch", pins, architectures),
+        ctranslate2=compiled.get("ctranslate2") or _locked("ctranslate2", pins, architectures),
+        sources=sources,
         size_mb=int(_fact(facts, "size_mb", folder)),
         has_stand_in=facts.get("stand_in") == "debian",
     )
@@ -114,6 +125,18 @@ def _fact(facts: dict[str, str], key: str, folder: Path) -> str:
     if not facts.get(key):
         raise ApplianceError(f"{folder / 'target.mk'} does not tell {key}", f"add a line: {folder.name}.{key} := VALUE")
     return facts[key]
+
+
+def _locked(name: str, pins: Sequence[Pin], architectures: Sequence[str]) -> str:
+    """The version of a package, and those of other architectures where they differ."""
+    found = {
+        one: pin.version for one in architectures for pin in pins if pin.name == name and pin.is_for(MACHINES[one])
+    }
+    if not found:
+        return "none"
+    first = next(iter(found.values()))
+    others = [f"{one}: {version}" for one, version in found.items() if version != first]
+    return f"{first} ({', '.join(others)})" if others else first
 
 
 def _pinned_base(dockerfile: Path) -> str:

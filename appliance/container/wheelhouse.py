@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from appliance.container.lock import Pin, read_lock
-from appliance.container.target import Target, host_architecture
+from appliance.container.target import MACHINES, Target, host_architecture
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 from appliance.run import run
@@ -21,7 +21,6 @@ TORCH_INDEX_VARIABLE = "WLK_TORCH_INDEX"
 
 _TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _INDEX_ANSWER_S = 3
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _GLIBC_MINORS = (36, 35, 34, 31, 28, 27, 26, 24, 17)
 """Of the wheels that Debian 12 (glibc 2.36) can load."""
 
@@ -53,7 +52,7 @@ def fill_wheelhouse(locks: list[Path], folder: Path, *, python: str, architectur
         ApplianceError: a wheel is to be had nowhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pins = [pin for lock in locks for pin in read_lock(lock)]
+    pins = [pin for lock in locks for pin in read_lock(lock) if pin.is_for(MACHINES[architecture])]
     missing = _missing(pins, folder)
     if missing:
         log.info("wheelhouse: downloading %d of %d wheels for %s", len(missing), len(pins), architecture)
@@ -77,7 +76,7 @@ def _platform_options(architecture: str) -> list[str]:
     """What tells pip of a machine that is not like this one."""
     if architecture == host_architecture():
         return []
-    machine = _MACHINES[architecture]
+    machine = MACHINES[architecture]
     return [word for glibc in _GLIBC_MINORS for word in ("--platform", f"manylinux_2_{glibc}_{machine}")]
 
 

@@ -132,6 +132,21 @@ def test_podman_runs_what_buildah_built(storage: dict[str, str]) -> None:
         assert wait_ready(engine, name) < 60
 
 
+def test_a_changed_line_of_code_changes_a_few_megabytes(image: LocalImage, tmp_path: Path) -> None:
+    docker = found("docker")
+    shutil.copytree(ROOT / "appliance", tmp_path / "appliance", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "appliance/log.py").open("a", encoding="utf-8") as code:
+        code.write("# one more line\n")
+    before = ROOT / "build/images" / f"{NAMES.file}.tar"
+    try:
+        after = read_archive(build(tmp_path, "docker"))
+    finally:
+        docker.load(before)
+    known = {layer.diff_id for layer in read_archive(before).layers}
+    changed = [layer for layer in after.layers if layer.diff_id not in known]
+    assert 0 < sum(layer.size for layer in changed) < 3_000_000, [(layer.step, layer.size) for layer in changed]
+
+
 def test_a_kit_makes_the_same_image_with_an_engine_and_bash_alone(
     image: LocalImage, engine: Engine, tmp_path: Path
 ) -> None:

@@ -77,7 +77,9 @@ def test_a_root_file_system_becomes_an_image(tmp_path: Path) -> None:
     for time_s in (1.7e9, 1.8e9):
         (tmp_path / "files.tar").write_bytes(layer({"etc/os-release": b"Debian"}, time_s=time_s))
         target = tmp_path / f"{time_s}.tar"
-        image_id = pack_root(tmp_path / "files.tar", target, tag="base:1", settings={"Cmd": ["python3"]})
+        image_id = pack_root(
+            tmp_path / "files.tar", target, tag="base:1", architecture="amd64", settings={"Cmd": ["python3"]}
+        )
         found = read_archive(target, lambda name: True)
         assert found.image_id == image_id and found.files == {"etc/os-release": b"Debian"}
         assert found.config["config"] == {"Cmd": ["python3"]}

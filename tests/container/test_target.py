@@ -18,7 +18,7 @@ def make(root: Path, name: str, facts: str, base: str = f"base@{DIGEST}") -> Non
 
 
 def facts(name: str) -> str:
-    rows = ("architectures := arm64", "python := 3.12", "cuda := 13.0", "size_mb := 9000", "from_source := one two")
+    rows = ("architectures := arm64", "python := 3.12", "cuda := 13.0", "size_mb := 9000")
     return "".join(f"{name}.{row}\n" for row in rows)
 
 
@@ -33,10 +33,26 @@ def test_a_new_board_is_a_new_folder(tmp_path: Path) -> None:
     make(tmp_path, "board", facts("board"))
     target = load_target("board", tmp_path)
     assert (target.python, target.cuda, target.torch, target.ctranslate2) == ("3.12", "13.0", "9.9", "none")
-    assert target.from_source == ("one", "two") and target.base == f"base@{DIGEST}"
+    assert target.sources == () and target.base == f"base@{DIGEST}"
     assert target.architecture(None) == "arm64"
     with pytest.raises(UsageError, match="board has no architecture 'amd64'"):
         target.architecture("amd64")
+
+
+def test_versions_of_other_architectures_are_shown_where_they_differ(tmp_path: Path) -> None:
+    make(tmp_path, "board", facts("board").replace(":= arm64", ":= amd64 arm64"))
+    rows = [f'torch==1.0 ; platform_machine != "aarch64" --hash={DIGEST}']
+    rows += [f'torch==2.0 ; platform_machine == "aarch64" --hash={DIGEST}', f"ctranslate2==3.0 --hash={DIGEST}"]
+    (tmp_path / "board/requirements.lock").write_text("\n".join(rows), encoding="utf-8")
+    target = load_target("board", tmp_path)
+    assert (target.torch, target.ctranslate2) == ("1.0 (arm64: 2.0)", "3.0")
+
+
+def test_what_is_compiled_tells_its_version(tmp_path: Path) -> None:
+    make(tmp_path, "board", facts("board"))
+    rows = ["CTRANSLATE2_SOURCE=https://host/c.git", "CTRANSLATE2_VERSION=4.9", f"CTRANSLATE2_COMMIT={'c' * 40}"]
+    (tmp_path / "board/versions.env").write_text("\n".join(rows), encoding="utf-8")
+    assert load_target("board", tmp_path).ctranslate2 == "4.9"
 
 
 def test_this_machine_comes_first(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.container.lock import read_lock
+from appliance.container.lock import Pin, read_lock
 from appliance.container.wheelhouse import TORCH_INDEX_VARIABLE, fill_wheelhouse
 from appliance.errors import ApplianceError
 from tests.conftest import ROOT
 
-LOCKS = [ROOT / "images/cpu/requirements.lock", ROOT / "images/cpu/pip.lock", ROOT / "requirements-dev.lock"]
+IMAGE, DEVELOPMENT = ROOT / "images/cpu/requirements.lock", ROOT / "requirements-dev.lock"
+LOCKS = [*sorted(ROOT.glob("images/*/*.lock")), DEVELOPMENT]
+MACHINES = ("x86_64", "aarch64")
 
 
 def make_wheel(folder: Path, name: str, content: str = "") -> str:
@@ -95,18 +97,51 @@ def test_requirement_without_hash_is_refused(tmp_path: Path) -> None:
         read_lock(tmp_path / "lock")
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def locked(lock: Path, machine: str) -> dict[str, Pin]:
+    return {pin.name: pin for pin in read_lock(lock) if pin.is_for(machine)}
+
+
+def test_a_requirement_may_be_for_some_machines_only(tmp_path: Path, offered: Path) -> None:
+    lock = tmp_path / "lock"
+    one, two = make_wheel(offered, "wlkone"), make_wheel(offered, "wlktwo")
+    one = one.replace("1.0", '1.0 ; platform_machine == "aarch64"', 1)
+    two = two.replace("1.0", '1.0 ; platform_machine != "aarch64"', 1)
+    lock.write_text(one + two, encoding="utf-8")
+    for architecture, name in (("arm64", "wlkone"), ("amd64", "wlktwo")):
+        wheels = fill(lock, tmp_path / architecture, architecture)
+        assert [wheel.name for wheel in wheels] == [f"{name}-1.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}-{lock.name}")
 def test_real_locks_hold_hashes_and_no_addresses(lock: Path) -> None:
     pins = read_lock(lock)
     assert pins
-    assert len(pins) == len({pin.name for pin in pins})
+    for machine in MACHINES:
+        names = [pin.name for pin in pins if pin.is_for(machine)]
+        assert len(names) == len(set(names))
     assert not re.search(r"https?://|--index|--find-links|file://", lock.read_text(encoding="utf-8"))
 
 
-def test_image_and_development_locks_agree_and_torch_is_the_cpu_build() -> None:
-    image = {pin.name: pin for pin in read_lock(LOCKS[0])}
-    development = {pin.name: pin for pin in read_lock(LOCKS[2])}
+@pytest.mark.parametrize("machine", MACHINES)
+def test_image_and_development_locks_agree_and_torch_is_a_cpu_build(machine: str) -> None:
+    image, development = locked(IMAGE, machine), locked(DEVELOPMENT, machine)
     assert {name: development[name].version for name in image} == {name: pin.version for name, pin in image.items()}
-    assert image["torch"].version.endswith("+cpu")
+    assert image["torch"].version == ("2.13.0+cpu" if machine == "x86_64" else "2.10.0")
     assert len(image["torch"].hashes) == 1
     assert not {"torchaudio", "nemo-toolkit"} & set(image)
+    assert not [name for name in image if name.startswith("nvidia")]
+
+
+def test_other_targets_hold_the_same_versions_but_for_what_is_their_own() -> None:
+    image = locked(IMAGE, "x86_64")
+    cuda = locked(ROOT / "images/x86-cuda/requirements.lock", "x86_64")
+    assert cuda["torch"].version == "2.13.0" and "nvidia-cublas-cu12" in cuda
+    assert {name: cuda[name].version for name in image if name != "torch"} == {
+        name: pin.version for name, pin in image.items() if name != "torch"
+    }
+    jetson = ROOT / "images/jetson-thor"
+    own = set((jetson / "from_base.txt").read_text(encoding="utf-8").split())
+    assert own <= set(image)
+    assert {name: pin.version for name, pin in locked(jetson / "requirements.lock", "aarch64").items()} == {
+        name: pin.version for name, pin in image.items() if name not in own
+    }

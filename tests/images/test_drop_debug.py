@@ -27,7 +27,7 @@ LIBRARIES = sorted(
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("drop_debug", ROOT / "images/cpu/drop_debug.py")
+    spec = importlib.util.spec_from_file_location("drop_debug", ROOT / "images/common/drop_debug.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["drop_debug"] = module

@@ -6,6 +6,8 @@ the rest is moved together, each segment by a multiple of its alignment, so that
 
 Format: System V ABI, chapters 4 and 5.
 
+Libraries of NVIDIA's (a folder ``nvidia``) stay as they are: their licence asks for it.
+
 Usage: drop_debug.py FOLDER
 """
 
@@ -91,7 +93,7 @@ if __name__ == "__main__":
     saved = [
         (drop_debug(library), library)
         for library in sorted(Path(sys.argv[1]).rglob("*.so*"))
-        if library.is_file() and not library.is_symlink()
+        if library.is_file() and not library.is_symlink() and "nvidia" not in library.parts
     ]
     for cut, library in sorted(saved, reverse=True)[:10]:
         print(f"{library}: {cut / 1e6:.1f} MB dropped")
