@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
-from appliance.server.memory import trim
+from appliance.server.memory import trim_until
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.settings import Settings
 from appliance.server.streams import load_engine
@@ -56,6 +56,7 @@ class Service:
         self._engine: Engine | None = None
         self._connections: set[Stoppable] = set()
         self._idle = asyncio.Event()
+        self._closed = threading.Event()
         self._started = time.monotonic()
 
     def start_loading(self, on_failure: Callable[[], None]) -> None:
@@ -97,7 +98,7 @@ class Service:
 
     def _load(self) -> "Engine":
         engine = load_engine(self.settings, self._pair, self._vad_file)
-        trim()
+        threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
         return engine
 
     def engine(self) -> "Engine":
@@ -151,6 +152,7 @@ class Service:
 
     def close(self) -> None:
         """Free the threads, after the last connection."""
+        self._closed.set()
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
         if self._engine:
             self._engine.close()

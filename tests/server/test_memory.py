@@ -1,0 +1,44 @@
+"""What the process holds, with the real allocator, in a process of its own: its settings are for good."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import ctypes, threading, time
+from pathlib import Path
+from appliance.server import memory
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+memory.share_one_arena()
+memory._TRIM_EVERY_S = 0.05
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+before = resident_mb()
+blocks = [libc.malloc(100_000) for _ in range(1000)]
+for block in blocks:
+    ctypes.memset(block, 1, 100_000)
+for block in blocks[:-1]:  # the last one keeps the rest below the top of the heap
+    libc.free(block)
+held = resident_mb() - before
+closed = threading.Event()
+thread = threading.Thread(target=memory.trim_until, args=(closed,))
+thread.start()
+time.sleep(0.3)
+kept = resident_mb() - before
+closed.set()
+thread.join(5)
+print(held, kept, thread.is_alive())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+def test_what_is_free_goes_back_although_something_stands_above_it() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    held, kept, alive = done.stdout.split()
+    assert float(held) > 90, "freed, and not given back by itself"
+    assert float(kept) < 10
+    assert alive == "False"
