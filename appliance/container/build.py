@@ -144,7 +144,9 @@ def build_image(
     raw, partial = archive.with_suffix(".raw"), archive.with_suffix(".partial")
     try:
         hint = "the lines above say which step failed"
-        engine.build(context.folder, unfinished, arguments, use_cache=use_cache, hint=hint)
+        engine.build(
+            context.folder, unfinished, arguments, architecture=base.architecture, use_cache=use_cache, hint=hint
+        )
         built_s = time.monotonic() - started
         engine.save(unfinished, raw)
         image_id = rewrite(

@@ -95,14 +95,25 @@ class Engine:
         )
 
     def build(
-        self, folder: Path, name: str, arguments: Mapping[str, str], *, use_cache: bool = True, hint: str = ""
+        self,
+        folder: Path,
+        name: str,
+        arguments: Mapping[str, str],
+        *,
+        architecture: str,
+        use_cache: bool = True,
+        hint: str = "",
     ) -> None:
         """Build the ``Dockerfile`` of a folder with networking off; without a cache all its steps are done anew.
+
+        Args:
+            architecture: of the image and its base, such as ``arm64``; this machine must be able to run it.
 
         Raises:
             ApplianceError: a step failed; the build's own output says which.
         """
-        words: list[str | Path] = ["build", "--file", folder / "Dockerfile", "--tag", name]
+        words: list[str | Path] = ["build", f"--platform=linux/{architecture}"]
+        words += ["--file", folder / "Dockerfile", "--tag", name]
         for key, value in arguments.items():
             words += ["--build-arg", f"{key}={value}"]
         words += [] if use_cache else ["--no-cache"]

@@ -10,7 +10,7 @@ wanted="${CUDA_ARCHITECTURE:-}"
 . "$here/versions.env"
 architecture="${wanted:-$CUDA_ARCHITECTURE}"
 source="$1"
-prefix="$2"
+prefix="$(realpath -m "$2")" # the wheel is linked in another folder
 wheels="$3"
 
 # CMake's own function for CUDA flags knows one digit before the dot only: 11.0 is an error there, and "Auto" gives 8.6

@@ -60,7 +60,8 @@ def told(kind: Kind, folder: Path, target: str) -> str:
     unshare.chmod(0o755)
     names, context = Names(target, MODELS), Context(folder, "1" * 64)
     base = LocalImage("BASE", "sha256:2", "any", {}, ("sha256:3",))
-    Engine(kind, program, "1").build(folder, "NAME", build_arguments(names, base, context, Times(0, 0)))
+    arguments = build_arguments(names, base, context, Times(0, 0))
+    Engine(kind, program, "1").build(folder, "NAME", arguments, architecture="arm64")
     words = " ".join((folder / "words").read_text(encoding="utf-8").split()).replace(str(folder), "FOLDER")
     return re.sub(r"(INPUTS|VERSION)=\S+", r"\1=...", words)
 

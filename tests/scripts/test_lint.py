@@ -19,7 +19,8 @@ def lint(*words: str | Path) -> str:
 
 
 def test_shell_scripts_pass_shellcheck() -> None:
-    assert lint(TOOLS / "shellcheck", *sorted(ROOT.glob("scripts/*.sh")), ROOT / ".ci/run") == ""
+    scripts = [*sorted(ROOT.glob("scripts/*.sh")), *sorted(ROOT.glob("images/*/*.sh")), ROOT / ".ci/run"]
+    assert lint(TOOLS / "shellcheck", "--external-sources", *scripts) == ""
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
