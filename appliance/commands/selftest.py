@@ -26,6 +26,9 @@ def main(argv: Sequence[str]) -> int:
         "--models-dir", type=Path, default=os.environ.get("WLK_MODELS_DIR", "/models"), help="[WLK_MODELS_DIR]"
     )
     parser.add_argument("--model", default=os.environ.get("WLK_MODEL", "base"), help="[WLK_MODEL]")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default=os.environ.get("WLK_DEVICE", "cpu"), help="[WLK_DEVICE]"
+    )
     parser.add_argument("--samples", type=Path, help="folder of NAME.wav with NAME.txt (default: MODELS_DIR/samples)")
     given = parser.parse_args(argv)
     pair = find_pair(given.models_dir, given.model)
@@ -35,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         raise ApplianceError(f"no recordings in {samples}", "name a folder of NAME.wav and NAME.txt with --samples")
 
     started = time.monotonic()
-    engine = Engine.load(EngineConfig(pair=pair, vad_file=given.models_dir / "silero_vad.onnx"))
+    engine = Engine.load(EngineConfig(pair, given.models_dir / "silero_vad.onnx", device=given.device))
     print(f"{pair.name}: loaded and warm in {time.monotonic() - started:.1f} s")
     try:
         failed = [recording.stem for recording in recordings if not _check(engine, recording)]

@@ -3,6 +3,6 @@ TARGETS += x86-cuda
 x86-cuda.architectures := amd64
 x86-cuda.python := 3.11
 x86-cuda.cuda := 13.0
-x86-cuda.size_mb := 6000
+x86-cuda.size_mb := 5600
 # Where no registry answers, Debian's own system with its Python stands in for the base.
 x86-cuda.stand_in := debian
