@@ -8,6 +8,7 @@ from appliance.container.engine import Engine
 from appliance.container.target import Target, load_target
 from appliance.errors import ApplianceError
 from tests.conftest import ROOT
+from tests.programs import put
 
 ARM64_IMAGE = """[{"Id": "sha256:1", "Architecture": "arm64", "Config": {}, "Size": 1, "RootFS": {"Layers": []}}]"""
 
@@ -19,10 +20,7 @@ def jetson() -> Target:
 
 def engine(folder: Path, body: str) -> Engine:
     """An engine that answers as the script does, and notes what it was asked."""
-    program = folder / "docker"
-    program.write_text(f'#!/bin/sh\necho "$@" >>{folder}/asked\n{body}\n', encoding="utf-8")
-    program.chmod(0o755)
-    return Engine("docker", program, "20.10")
+    return Engine("docker", put(folder, "docker", f'echo "$@" >>{folder}/asked\n{body}'), "20.10")
 
 
 def test_stand_in_has_another_tag_for_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from appliance.container.context import Context
 from appliance.container.engine import Engine, LocalImage
 from appliance.errors import ApplianceError
 from tests.container.archives import archive, layer
+from tests.programs import put
 
 NAMES = Names("cpu", ("base",))
 BASE = LocalImage("base:1", "sha256:1", "amd64", {}, ())
@@ -17,21 +18,13 @@ INSPECTED = """[{"Id": "sha256:2", "Architecture": "amd64", "Config": {}, "Size"
 
 def engine(folder: Path, save: str) -> Engine:
     """Builds at once; saves as told; knows only the image that has no name yet."""
-    folder.mkdir()
-    program = folder / "docker"
-    program.write_text(
-        f"""#!/bin/sh
-echo "$@" >>{folder}/asked
+    body = f"""echo "$@" >>{folder}/asked
 case "$1 $2" in
 "build "*) ;;
 "save "*) {save} ;;
 "image inspect") case "$3" in *unfinished*) echo '{INSPECTED}' ;; *) exit 1 ;; esac ;;
-esac
-""",
-        encoding="utf-8",
-    )
-    program.chmod(0o755)
-    return Engine("docker", program, "20.10")
+esac"""
+    return Engine("docker", put(folder, "docker", body), "20.10")
 
 
 def asked(folder: Path) -> list[str]:

@@ -8,14 +8,7 @@ import pytest
 from appliance.container import engine_setup as module
 from appliance.container.engine_setup import ENGINE_VARIABLE, ensure_engine, find_engine, forget_stale_pid
 from appliance.errors import ApplianceError
-
-
-def put(folder: Path, name: str, body: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
-    path.chmod(0o755)
-    return path
+from tests.programs import put
 
 
 @pytest.fixture(autouse=True)

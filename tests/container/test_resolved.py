@@ -15,6 +15,7 @@ from appliance.container.context import Context, for_models
 from appliance.container.engine import KINDS, Engine, Kind, LocalImage
 from appliance.container.target import load_target, target_names
 from tests.conftest import ROOT
+from tests.programs import put
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("base", "small")
@@ -52,12 +53,8 @@ def resolved(dockerfile: str) -> Iterator[str]:
 
 def told(kind: Kind, folder: Path, target: str) -> str:
     """The words that an engine of that kind is called with."""
-    program = folder / kind
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{folder}/words\n', encoding="utf-8")
-    program.chmod(0o755)
-    unshare = folder / "unshare"
-    unshare.write_text('#!/bin/sh\nshift; exec "$@"\n', encoding="utf-8")
-    unshare.chmod(0o755)
+    program = put(folder, kind, f'printf "%s\\n" "$@" >{folder}/words')
+    put(folder, "unshare", 'shift; exec "$@"')
     names, context = Names(target, MODELS), Context(folder, "1" * 64)
     base = LocalImage("BASE", "sha256:2", "any", {}, ("sha256:3",))
     arguments = build_arguments(names, base, context, Times(0, 0))

@@ -13,6 +13,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.conftest import ROOT
+from tests.programs import put
 
 STEPS = ROOT / "images/jetson-thor"
 
@@ -34,10 +35,7 @@ def step(tmp_path: Path) -> Step:
         script: str, *words: str | Path, environment: dict[str, str] | None = None, **programs: str
     ) -> CompletedProcess[str]:
         for name, body in programs.items():
-            program = tmp_path / "bin" / name
-            program.parent.mkdir(exist_ok=True)
-            program.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
-            program.chmod(0o755)
+            put(tmp_path / "bin", name, body)
         return subprocess.run(
             [folder / script, *words],
             env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", **(environment or {})},
