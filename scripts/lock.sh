@@ -17,9 +17,9 @@ compile() {
         --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links "$@"
 }
 
-pins="$(mktemp)"
 scratch="$(mktemp -d)"
-trap 'rm -rf "$pins" "$scratch"' EXIT
+trap 'rm -rf "$scratch"' EXIT
+pins="$scratch/pins.txt"
 
 # On arm64 torch is another version, and pip-compile resolves for this machine only: its lines come after. It is the last
 # whose wheel for arm64 on the Python index is for the CPU.

@@ -14,7 +14,7 @@ from appliance.container.engine import Engine, LocalImage
 from appliance.container.engine_setup import ensure_engine
 from appliance.container.kit import make_kit
 from appliance.container.save import save_image
-from appliance.container.sources import fetch_source
+from appliance.container.sources import fetch_sources
 from appliance.container.target import Target, can_run, host_architecture, load_target, target_names
 from appliance.container.wheelhouse import target_wheels
 from appliance.errors import ApplianceError
@@ -24,7 +24,6 @@ from appliance.manifest.licences import POLICIES, check_licences
 from appliance.store import Store
 
 BUILD = Path("build")
-SOURCES = BUILD / "sources"
 DIST = Path("dist")
 ARCHIVES = BUILD / "images"
 
@@ -96,14 +95,12 @@ class _Staged:
     context: Context
 
 
-def _staged(options: argparse.Namespace) -> _Staged:
-    target = load_target(options.target)
-    architecture = target.architecture(options.arch)
+def _staged(options: argparse.Namespace, target: Target, architecture: str) -> _Staged:
     manifest = load_manifest(options.manifest)
     names = _names(options, manifest, target, architecture)
     check_licences(shipped_items(manifest, names.models), options.licence_policy)
     wheels = target_wheels(target, architecture, BUILD)
-    sources = {source: fetch_source(source, SOURCES) for source in target.sources}
+    sources = fetch_sources(target.sources, BUILD)
     engine = ensure_engine(BUILD)
     base = ensure_base(engine, target, architecture, BUILD / "base")
     record = build_record(target, architecture, names.models, base, sources, source_commit())
@@ -121,20 +118,22 @@ def _names(options: argparse.Namespace, manifest: Manifest, target: Target, arch
 
 
 def _build(options: argparse.Namespace) -> int:
-    architecture = load_target(options.target).architecture(options.arch)
+    target = load_target(options.target)
+    architecture = target.architecture(options.arch)
     if not can_run(architecture):
         raise ApplianceError(
             f"a build for {architecture} runs programs for it, and this machine ({host_architecture()}) can't",
             "carry a kit to such a machine (make kit), or install an emulator: apt-get install qemu-user-static",
         )
-    one = _staged(options)
+    one = _staged(options, target, architecture)
     image, built = build_image(one.engine, one.names, one.base, one.context, ARCHIVES, use_cache=not options.no_cache)
     print(f"{'built' if built else 'kept'} {image.name}  {image.image_id}")
     return 0
 
 
 def _kit(options: argparse.Namespace) -> int:
-    one = _staged(options)
+    target = load_target(options.target)
+    one = _staged(options, target, target.architecture(options.arch))
     folder = make_kit(one.engine, one.names, one.base, one.context, DIST)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"packed {folder}  {size / 1e6:.0f} MB; at the site: {folder.name}/build.sh")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance import log
-from appliance.container.sources import fetch_source
+from appliance.container.sources import fetch_sources
 from appliance.container.target import load_target
 
 
@@ -18,8 +18,8 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     log.configure()
     target = load_target(given.target)
-    for source in target.sources:
-        print(fetch_source(source, Path("build/sources")))
+    for archive in fetch_sources(target.sources, Path("build")):
+        print(archive.path)
     if not target.sources:
         print(f"{target.name} compiles nothing")
     return 0

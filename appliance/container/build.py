@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from appliance.container.commit import EARLIEST_S, Commit, given_epoch, source_c
 from appliance.container.context import Context
 from appliance.container.engine import Engine, LocalImage
 from appliance.container.reproducible import rewrite
-from appliance.container.sources import Source
+from appliance.container.sources import SourceArchive
 from appliance.container.target import Target
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
@@ -61,13 +61,13 @@ def build_record(
     architecture: str,
     models: Sequence[str],
     base: LocalImage,
-    sources: Mapping[Source, Path],
+    sources: Sequence[SourceArchive],
     commit: Commit,
 ) -> dict[str, object]:
     """What an image says about its build: nothing that differs between two builds of the same commit.
 
     Args:
-        sources: what the build compiles, and the archives these are in.
+        sources: what the build compiles.
     """
     return {
         "version": __version__,
@@ -77,13 +77,13 @@ def build_record(
         "models": list(models),
         "base": {"name": base.name, "layers": list(base.layers)},
         "sources": {
-            source.name: {
-                "version": source.version,
-                "commit": source.commit,
-                "address": source.address,
-                "archive": f"sha256:{sha256_file(archive)}",
+            one.source.name: {
+                "version": one.source.version,
+                "commit": one.source.commit,
+                "address": one.source.address,
+                "archive": f"sha256:{one.sha256}",
             }
-            for source, archive in sources.items()
+            for one in sources
         },
         "locks": {lock.name: f"sha256:{sha256_file(lock)}" for lock in target.locks},
         "tools": {pin.name: pin.version for pin in target.pins if pin.name in ("pip", "setuptools", "wheel")},

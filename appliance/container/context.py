@@ -8,12 +8,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.accounts.components import ASSETS_FILE
-from appliance.container.sources import Source
+from appliance.container.sources import SourceArchive
 from appliance.container.target import Target
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
@@ -61,7 +61,7 @@ def stage_context(
     target: Target,
     models: Sequence[str],
     wheels: Sequence[Path],
-    sources: Mapping[Source, Path],
+    sources: Sequence[SourceArchive],
     manifest: Manifest,
     fetcher: Fetcher,
     pairs_dir: Path,
@@ -71,7 +71,7 @@ def stage_context(
     """Make the folder anew; nothing in it is copied where a hard link will do.
 
     Args:
-        sources: what the build compiles, and the archives these are in.
+        sources: what the build compiles.
         record: what the image is to say about its build.
 
     Raises:
@@ -86,8 +86,8 @@ def stage_context(
     )
     for wheel in wheels:
         _link(wheel, folder / "wheels" / wheel.name)
-    for source, archive in sources.items():
-        _link(archive, folder / "sources" / f"{source.name}.tar")
+    for one in sources:
+        _link(one.path, folder / "sources" / f"{one.source.name}.tar")
     for file in sorted(target.folder.iterdir()):
         if file.is_file() and file.name not in _NOT_STAGED:
             _copy(file, folder / file.name)

@@ -47,9 +47,10 @@ def ensure_engine(log_dir: Path) -> Engine:
     """
     found, problems = find_engine()
     chosen = _chosen()
-    if chosen in (None, "docker") and _is_startable() and (found is None or found.kind != "docker"):
+    stopped = _stopped_daemon()
+    if stopped and chosen in (None, "docker") and (found is None or found.kind != "docker"):
         try:
-            _start_daemon(log_dir)
+            _start_daemon(stopped, log_dir)
         except ApplianceError as error:
             if found is None or chosen:
                 raise
@@ -67,8 +68,9 @@ def ensure_engine(log_dir: Path) -> Engine:
         raise _needs_root(problems)
     if _daemon_program() is None:
         _install(problems)
-        if _is_startable():  # its package starts the daemon where systemd runs
-            _start_daemon(log_dir)
+        stopped = _stopped_daemon()  # its package starts the daemon where systemd runs
+        if stopped:
+            _start_daemon(stopped, log_dir)
         found, problems = find_engine()
     if found is None:
         raise ApplianceError(
@@ -174,12 +176,12 @@ def _daemon_program() -> Path | None:
     return None if found is None else Path(found)
 
 
-def _is_startable() -> bool:
-    """Docker is installed here, nothing listens for its clients, and we may start it."""
-    if os.geteuid() != 0 or _daemon_program() is None:
-        return False
+def _stopped_daemon() -> Path | None:
+    """Docker's daemon, where it is installed, nothing listens for its clients, and we may start it."""
+    if os.geteuid() != 0:
+        return None
     with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(_DAEMON_SOCKET) != 0
+        return _daemon_program() if client.connect_ex(_DAEMON_SOCKET) else None
 
 
 def _systemd_runs() -> bool:
@@ -203,12 +205,7 @@ def forget_stale_pid(pid_file: Path, name: str) -> bool:
     return True
 
 
-def _start_daemon(log_dir: Path) -> None:
-    program = _daemon_program()
-    if program is None:
-        raise ApplianceError(
-            "a docker client is installed, but no Docker daemon", f"apt-get install --yes {_DAEMON_PACKAGE}"
-        )
+def _start_daemon(program: Path, log_dir: Path) -> None:
     if _systemd_runs():
         log.warning("the Docker daemon is not running: starting it (systemctl start docker)")
         run(["systemctl", "start", "docker"], hint="journalctl -u docker says why")

@@ -8,6 +8,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,15 @@ class Source:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class SourceArchive:
+    """A source with its submodules as a tar file, the same bytes wherever it was made."""
+
+    source: Source
+    path: Path
+    sha256: str
+
+
 def read_sources(folder: Path) -> tuple[Source, ...]:
     """What the target of that folder compiles.
 
@@ -60,7 +70,12 @@ def read_sources(folder: Path) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def fetch_source(source: Source, folder: Path) -> Path:
+def fetch_sources(sources: Sequence[Source], build: Path) -> list[SourceArchive]:
+    """The archives of sources, in a folder of their own below ``build``; raises as `fetch_source`."""
+    return [fetch_source(source, build / "sources") for source in sources]
+
+
+def fetch_source(source: Source, folder: Path) -> SourceArchive:
     """The archive ``folder/NAME-COMMIT.tar`` of a source with its submodules; made once.
 
     Beside it lies its SHA-256; an archive that does not match it is made again.
@@ -70,8 +85,10 @@ def fetch_source(source: Source, folder: Path) -> Path:
     """
     archive = folder / f"{source.name}-{source.commit}.tar"
     sums = archive.with_suffix(".tar.sha256")
-    if archive.is_file() and sums.is_file() and sums.read_text(encoding="ascii").split()[:1] == [sha256_file(archive)]:
-        return archive
+    if archive.is_file() and sums.is_file():
+        digest = sha256_file(archive)
+        if sums.read_text(encoding="ascii").split()[:1] == [digest]:
+            return SourceArchive(source, archive, digest)
     if shutil.which("git") is None:
         install_packages(["git"], f"to fetch the source of {source.name}")
     log.info("source: fetching %s %s (%s)", source.name, source.version, source.commit[:12])
@@ -82,8 +99,9 @@ def fetch_source(source: Source, folder: Path) -> Path:
         partial = Path(scratch, archive.name)
         _pack(tree, partial)
         partial.rename(archive)
-    sums.write_text(f"{sha256_file(archive)}  {archive.name}\n", encoding="ascii")
-    return archive
+    digest = sha256_file(archive)
+    sums.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
+    return SourceArchive(source, archive, digest)
 
 
 def _check_out(source: Source, tree: Path) -> None:

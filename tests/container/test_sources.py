@@ -45,20 +45,22 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
 
 
 def test_the_commit_with_its_submodules_always_the_same_bytes(source: Source, tmp_path: Path) -> None:
-    archive = fetch_source(source, tmp_path / "one")
+    archive = fetch_source(source, tmp_path / "one").path
     with tarfile.open(archive) as made:
         modes = {entry.name: entry.mode for entry in made.getmembers() if entry.isfile()}
         assert made.extractfile("./a.c").read() == b"one"  # type: ignore[union-attr]
     assert modes == {"./.gitmodules": 0o644, "./a.c": 0o644, "./build.sh": 0o755, "./third_party/inner/inner.h": 0o755}
-    assert fetch_source(source, tmp_path / "two").read_bytes() == archive.read_bytes()
+    assert fetch_source(source, tmp_path / "two").path.read_bytes() == archive.read_bytes()
 
 
 def test_what_is_there_is_kept_and_what_is_damaged_is_made_again(source: Source, tmp_path: Path) -> None:
-    archive = fetch_source(source, tmp_path / "sources")
-    digest, time_ns = sha256_file(archive), archive.stat().st_mtime_ns
-    assert fetch_source(source, tmp_path / "sources").stat().st_mtime_ns == time_ns
+    made = fetch_source(source, tmp_path / "sources")
+    archive, digest = made.path, sha256_file(made.path)
+    time_ns = archive.stat().st_mtime_ns
+    assert made.sha256 == digest
+    assert fetch_source(source, tmp_path / "sources") == made and archive.stat().st_mtime_ns == time_ns
     archive.write_bytes(archive.read_bytes()[:-1])
-    assert sha256_file(fetch_source(source, tmp_path / "sources")) == digest
+    assert sha256_file(fetch_source(source, tmp_path / "sources").path) == digest
     assert sorted(path.name for path in archive.parent.iterdir()) == [archive.name, archive.name + ".sha256"]
 
 
