@@ -112,7 +112,8 @@ if [ -z "$image" ] || ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     echo "error: no image ${image:-for model $model${gpus:+ that can use a GPU}} is loaded" >&2
     echo "  loaded: ${have:-none}" >&2
     archive="wlk-appliance-VERSION-cpu-$model.tar.gz"
-    for candidate in wlk-appliance-*-"$model".tar.gz dist/wlk-appliance-*-"$model".tar.gz; do
+    case "$(uname -m)" in aarch64) machine=arm64 ;; *) machine=amd64 ;; esac
+    for candidate in {,dist/}wlk-appliance-*-"$model"{,"-$machine"}.tar.gz; do
         [ ! -f "$candidate" ] || archive="$candidate"
     done
     echo "  hint: $engine load --input $archive" >&2

@@ -13,6 +13,9 @@ Kind = Literal["debian", "python", "model", "recording"]
 ASSETS_FILE = "assets.json"
 """Beside the models: what the manifest says of the files that belong to no pair."""
 
+LICENCES = "licences"
+"""Beside the models: the texts of their licences."""
+
 _LONGEST_LICENCE = 100
 _FIELD = re.compile(r"^([A-Za-z-]+): ?(.*)$", re.MULTILINE)
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from appliance.accounts.components import LICENCES
 from appliance.container.archive import ArchivedImage, read_archive
 from appliance.errors import ApplianceError
 
 _FOLDER = "opt/wlk/accounts"
 _LIBRARIES = "opt/wlk/lib"
 _LICENCE = re.compile(
-    rf"{_LIBRARIES}/[^/]+\.dist-info/(?:licenses/.+|[^/]*(?:LICEN[CS]E|COPYING|NOTICE)[^/]*)|usr/share/doc/[^/]+/copyright",
+    rf"{_LIBRARIES}/[^/]+\.dist-info/(?:licenses/.+|[^/]*(?:LICEN[CS]E|COPYING|NOTICE)[^/]*)"
+    rf"|usr/share/doc/[^/]+/copyright|models/{LICENCES}/[^/]+",
     re.IGNORECASE,
 )
 _WORTH_BYTES = 100_000
@@ -32,6 +34,8 @@ def place(name: str) -> Path:
         return Path(*path.parts[3:])
     if path.name == "pair.json":
         return Path(f"pair-{path.parts[1]}.json")
+    if path.parts[:2] == ("models", LICENCES):
+        return Path("licences/models", path.name)
     if path.parts[0] == "usr":
         return Path("licences/debian", path.parts[3], path.name)
     distribution = path.parts[3].removesuffix(".dist-info")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.accounts.components import ASSETS_FILE
+from appliance.accounts.components import ASSETS_FILE, LICENCES
 from appliance.container.sources import SourceArchive
 from appliance.container.target import Target
 from appliance.digest import sha256_file
@@ -96,6 +96,10 @@ def stage_context(
         _copy(file, folder / _COMMON / file.relative_to(common))
     assets = [_stage_asset(item, fetcher, folder / "models") for item in shipped_items(manifest, ())]
     _write_json(folder / "models" / ASSETS_FILE, assets)
+    licences = folder / "models" / LICENCES
+    licences.mkdir()
+    for text in {item.licence_text for item in shipped_items(manifest, models) if item.licence_text}:
+        _copy(text, licences / text.name)
     for model in models:
         for file in _files(pairs_dir / model):
             _link(file, folder / "models" / model / file.relative_to(pairs_dir / model))

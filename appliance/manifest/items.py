@@ -2,12 +2,13 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StrictInt, StrictStr, ValidationInfo, field_validator
 
 from appliance.errors import ApplianceError
-from appliance.manifest.sources import AnySource, Record
+from appliance.manifest.sources import AnySource, Record, from_manifest_folder
 from appliance.pair.dimensions import HEAD_WIDTH, Dimensions
 
 Text = Annotated[StrictStr, Field(min_length=1)]
@@ -16,12 +17,21 @@ Head = tuple[Annotated[StrictInt, Field(ge=0)], Annotated[StrictInt, Field(ge=0)
 
 
 class Item(Record):
-    """A single file to obtain. ``sources`` are tried in order."""
+    """A single file to obtain. ``sources`` are tried in order. ``licence_text``: a file that goes along with it."""
 
     name: Text
     aliases: tuple[Text, ...] = ()
     licence: Text
+    licence_text: Path | None = None
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
+
+    @field_validator("licence_text", mode="before")
+    @classmethod
+    def _is_there(cls, value: object, info: ValidationInfo) -> Path:
+        text = from_manifest_folder(value, info)
+        if not text.is_file():
+            raise ValueError("expected a file in the manifest's folder")
+        return text
 
 
 ItemType = TypeVar("ItemType", bound=Item)

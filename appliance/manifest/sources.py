@@ -122,10 +122,7 @@ class LocalSource(PinnedFile):
     @field_validator("path", mode="before")
     @classmethod
     def _from_the_manifest_folder(cls, value: object, info: ValidationInfo) -> Path:
-        if not isinstance(value, str) or not value:
-            raise ValueError("expected the path of a file or folder")
-        folder = Path((info.context or {}).get("folder", "."))
-        return folder / Path(value).expanduser()
+        return from_manifest_folder(value, info)
 
     @property
     def location(self) -> Path:
@@ -134,6 +131,14 @@ class LocalSource(PinnedFile):
     @property
     def label(self) -> str:
         return f"local {self.location}"
+
+
+def from_manifest_folder(value: object, info: ValidationInfo) -> Path:
+    """A path as the manifest gives it, for a validator."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected the path of a file or folder")
+    folder = Path((info.context or {}).get("folder", "."))
+    return folder / Path(value).expanduser()
 
 
 Source = OpenaiSource | HuggingfaceSource | IndexSource | LocalSource

@@ -5,10 +5,15 @@ one client, 800 MB resident. Giving every block back at once takes less, and up 
 made again. So one arena keeps what is small, what is large goes back at once, and what is free goes back now and then:
 with one client 586 MiB (602 MiB where nothing goes back), for no CPU that could be measured; a limit of 2 MB for what
 is large takes 577 MiB, and a fifth more CPU. ``mallopt`` is in mallopt(3).
+
+And most code that is in memory when the models are loaded has only been loading them: see `release_code`.
 """
 
 import ctypes
+import re
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -19,6 +24,10 @@ _KEPT_BYTES = 32 * 1024 * 1024
 _ARENAS = 1
 _TRIM_EVERY_S = 10.0
 
+_MADV_DONTNEED = 4
+_MAPPINGS = Path("/proc/self/smaps")
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ +(.*)")
+
 
 def share_one_arena() -> None:
     """Let all threads reuse the same freed blocks. To be called before they start; without glibc it does nothing."""
@@ -27,6 +36,35 @@ def share_one_arena() -> None:
         mallopt(_M_ARENA_MAX, _ARENAS)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def release_code() -> None:
+    """Let go of the machine code that is in memory: what runs again comes back from its file, or the cache of it.
+
+    Loading runs much that nothing runs later, such as the registration of PyTorch's operators, and the kernel maps
+    the pages around each that is touched. Measured with `base`: 134 MiB when loaded, 46 MiB after some speech.
+    It takes 8 ms. Code is in memory as in its file, so nothing is lost (``MADV_DONTNEED`` in madvise(2)).
+    """
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    try:
+        mappings = _MAPPINGS.read_text(encoding="utf-8")
+    except OSError:  # not Linux, or a process that may not look at itself
+        return
+    if madvise:
+        madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        for start, end in _code(mappings):
+            madvise(start, end - start, _MADV_DONTNEED)
+
+
+def _code(mappings: str) -> Iterator[tuple[int, int]]:
+    """Where files are mapped to be run, begin and end; not those that were written to, as old linkers do."""
+    found: tuple[int, int] | None = None
+    for line in mappings.splitlines():
+        if mapping := _MAPPING.fullmatch(line):
+            start, end, permissions, file = mapping.groups()
+            found = (int(start, 16), int(end, 16)) if permissions == "r-xp" and file.startswith("/") else None
+        elif found and line.split() == ["Anonymous:", "0", "kB"]:
+            yield found
 
 
 def trim_until(closed: threading.Event) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
-from appliance.server.memory import trim_until
+from appliance.server.memory import release_code, trim_until
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.settings import Settings
 from appliance.server.streams import load_engine
@@ -98,6 +98,7 @@ class Service:
 
     def _load(self) -> "Engine":
         engine = load_engine(self.settings, self._pair, self._vad_file)
+        release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
         return engine
 

@@ -43,8 +43,7 @@ def beam_search(
         width: hypotheses followed at once.
         limit: the most tokens.
         end: the token that ends a text; not part of it.
-        suppressed: which tokens never come, bool ``[vocabulary]``.
-        forbidden_first: numbers of the tokens that do not come first.
+        suppressed, forbidden_first: numbers of the tokens that never come, and of those that do not come first.
 
     Returns:
         The likeliest per token of those that ended, else of those that had not when ``limit`` was reached.
@@ -53,9 +52,10 @@ def beam_search(
     ended: list[tuple[float, tuple[int, ...]]] = []
     for count in range(limit):
         rows = [Row(beam.cache, beam.last, [len(beam.last) - 1]) for beam in beams]
-        logits = torch.cat([step.logits for step in decoder.step(rows)]).masked_fill(suppressed, -torch.inf)
+        logits = torch.cat([step.logits for step in decoder.step(rows)])
+        logits.index_fill_(1, suppressed, -torch.inf)
         if count == 0:
-            logits[:, forbidden_first] = -torch.inf
+            logits.index_fill_(1, forbidden_first, -torch.inf)
         before = torch.tensor([[beam.score] for beam in beams], device=logits.device)
         best = (logits.log_softmax(-1) + before).flatten().topk(2 * width)
         beams, parents = [], beams

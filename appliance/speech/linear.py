@@ -42,14 +42,19 @@ def int8_linear(weight: Tensor, bias: Tensor | None, *, many_rows: bool = False)
     packed = _pack(weight.float(), added, _kernels(many_rows))
     # Without VNNI, products of full-range activations saturate in 16 bits; with 7 bits they fit.
     reduce_range = not _has_vnni()
-    multiply = torch.ops.quantized.linear_dynamic
+
+    def multiply(x: Tensor) -> Tensor:
+        # PyTorch asks each argument that is no tensor whether it overrides functions. The packed weights answer with a
+        # C++ exception, which took longer than a small product.
+        with torch._C.DisableTorchFunctionSubclass():
+            made: Tensor = torch.ops.quantized.linear_dynamic(x, packed, reduce_range)
+        return made
 
     def product(x: Tensor) -> Tensor:
         if many_rows or x.shape[0] == 1:
-            plain: Tensor = multiply(x, packed, reduce_range)
-            return plain
+            return multiply(x)
         scale = x.abs().amax(1, keepdim=True).clamp_min_(_LEAST)
-        return torch.lerp(added, multiply(x / scale, packed, reduce_range), scale)
+        return torch.lerp(added, multiply(x / scale), scale)
 
     return product
 

@@ -48,8 +48,8 @@ class Profile:
     step_s: float = 0.6
     settle_s: float = 0.3
     commits_when_settled: bool = False
-    step_padding: Padding = Padding(6, 3)
-    end_padding: Padding = Padding(12, 6)
+    step_padding: Padding = Padding(5, 2.5)
+    end_padding: Padding = Padding(12, 4)
     cut_s: float = 8.0
     longest_s: float = 22.0
     full_behind_s: float = 1.5

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from appliance.speech.decoder import TextDecoder
 from appliance.speech.encoder import Encoder
 from appliance.speech.hypothesis import FULL_WINDOW_SAMPLES, End, Hypothesis, Request
@@ -21,6 +23,7 @@ class Recognizer:
         self.codec = codec
         self._vocabulary = Vocabulary.of(codec, decoder)
 
+    @torch.inference_mode()
     def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Decode each window; their steps are done together.
 

@@ -36,10 +36,10 @@ class Window:
         self._chooses_language = language is None
         self._last_end_s = max(0, start) / SAMPLE_RATE_HZ
 
-    @property
-    def context(self) -> tuple[int, ...]:
-        """What stands before the window: the prompt, and the latest words of the utterance."""
-        return (*self._prompt, *self._spoken[-(CONTEXT_TOKENS - len(self._prompt)) :])
+    def context(self, spoken: int = CONTEXT_TOKENS) -> tuple[int, ...]:
+        """What stands before the window: the prompt, and of what was said until then at most so many tokens."""
+        room = min(spoken, CONTEXT_TOKENS - len(self._prompt))
+        return (*self._prompt, *self._spoken[-room:])
 
     @property
     def prefix(self) -> tuple[int, ...]:

@@ -48,8 +48,8 @@ LIKELY = 0.7
 class Vocabulary:
     """The codec, and what of it is looked up in every step, on the decoder's device.
 
-    ``suppressed``: bool ``[n_vocab]``, tokens that never come. ``blank``, ``continuations``, ``language_tokens``: token
-    ids, in int64: what may not come first, what goes on with a word, what names a language (of ``language_codes``).
+    Of token ids, in int64: ``suppressed``, those that never come; ``blank``, what may not come first;
+    ``continuations``, what goes on with a word; ``language_tokens``, what names a language (of ``language_codes``).
     """
 
     codec: TextCodec
@@ -63,11 +63,9 @@ class Vocabulary:
     @classmethod
     def of(cls, codec: TextCodec, decoder: TextDecoder) -> Self:
         device = decoder.device
-        suppressed = torch.zeros(decoder.dimensions.n_vocab, dtype=torch.bool, device=device)
-        suppressed[list(codec.suppressed)] = True
         return cls(
             codec=codec,
-            suppressed=suppressed,
+            suppressed=torch.tensor(codec.suppressed, device=device),
             blank=torch.tensor(codec.blank, device=device),
             continuations=torch.tensor(sorted(codec.continuations), device=device),
             nothing=torch.tensor([], dtype=torch.long, device=device),
@@ -189,7 +187,7 @@ class WindowPass:
     def _take_text(self, logits: Tensor, attention: Tensor) -> bool:
         """Choose a token for each projected position, as far as the draft said the same."""
         draft = self._draft if not self._tokens else []
-        logits = logits.masked_fill(self._vocabulary.suppressed, -torch.inf)
+        logits.index_fill_(-1, self._vocabulary.suppressed, -torch.inf)
         if not self._tokens:
             logits[0, self._forbidden_first()] = -torch.inf
         best = self._chosen(logits, draft)
@@ -208,11 +206,11 @@ class WindowPass:
 
     def _chosen(self, logits: Tensor, draft: Sequence[int]) -> list[int]:
         """The best tokens ``[n]``, or those at the front of the draft that are not much worse."""
-        best = logits.argmax(-1)
+        highest, best = logits.max(-1)  # both at once, for argmax alone takes three times as long
         firm = min(self._request.firm, len(draft))
         drafted = torch.tensor(draft[:firm], dtype=torch.long, device=best.device)
         values = logits[:firm].gather(-1, drafted[:, None])[:, 0]
-        is_kept = values >= logits[:firm].amax(-1) - self._request.margin
+        is_kept = values >= highest[:firm] - self._request.margin
         chosen: list[int] = torch.cat([torch.where(is_kept, drafted, best[:firm]), best[firm:]]).tolist()
         return chosen
 

@@ -121,6 +121,10 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda raw: model_of(raw)["sources"][2].update(url="file:///etc/passwd"),
         f"{MODEL}.sources[2].url is 'file:///etc/passwd': expected an http:// or https:// address",
     ),
+    "licence text": (
+        lambda raw: model_of(raw).update(licence_text="no.txt"),
+        f"{MODEL}.licence_text is 'no.txt': expected a file in the manifest's folder",
+    ),
     "head outside": (
         lambda raw: model_of(raw).update(alignment_heads=[[6, 0]]),
         f"{MODEL}.alignment_heads is [[6, 0]]: expected layers below 6 and heads below 8, not [6, 0]",

@@ -17,6 +17,12 @@ def test_holds_every_model_and_both_aliases(manifest: Manifest) -> None:
     assert set(manifest.assets) == {"silero-vad", "sortformer-v2", "sortformer-v2.1"}
 
 
+def test_the_text_of_a_licence_goes_along_where_it_asks_for_it(manifest: Manifest) -> None:
+    for item in (*manifest.models.values(), manifest.asset("silero-vad")):
+        assert item.licence_text is not None
+        assert item.licence_text.read_text(encoding="utf-8").startswith(f"{item.licence} License\n\nCopyright (c) 20")
+
+
 def test_an_unknown_model_is_answered_with_close_names(manifest: Manifest) -> None:
     with pytest.raises(ApplianceError, match="unknown model: 'medum'") as caught:
         manifest.model("medum")

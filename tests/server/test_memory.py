@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SCRIPT = """
+FREED = """
 import ctypes, threading, time
 from pathlib import Path
 from appliance.server import memory
@@ -34,10 +34,46 @@ thread.join(5)
 print(held, kept, thread.is_alive())
 """
 
+CODE = """
+import re
+from pathlib import Path
+import torch
+from appliance.server.memory import release_code
+
+def code_mb():
+    runs, total = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            runs = " r-xp " in line and "/" in line
+        elif runs and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total / 1e3
+
+def work():
+    generator = torch.Generator().manual_seed(0)
+    one = torch.rand(64, 64, generator=generator)
+    return (one @ one).softmax(-1).sum(0).tolist()
+
+before = work()
+loaded = code_mb()
+release_code()
+kept = code_mb()
+print(loaded, kept, work() == before, code_mb())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's mappings")
+def test_code_that_only_loading_ran_leaves_memory_and_what_runs_comes_back() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    loaded, kept, same, after = done.stdout.split()
+    assert float(kept) < float(loaded) / 4
+    assert same == "True"
+    assert float(kept) < float(after) < float(loaded) / 2
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
 def test_what_is_free_goes_back_although_something_stands_above_it() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
     held, kept, alive = done.stdout.split()
     assert float(held) > 90, "freed, and not given back by itself"
     assert float(kept) < 10

@@ -23,10 +23,11 @@ def decoder() -> TextDecoder:
     return make()
 
 
-def suppressed() -> torch.Tensor:
-    mask = torch.ones(SMALL.n_vocab, dtype=torch.bool)
-    mask[[*TEXT, END]] = False
-    return mask
+def all_but(*possible: int) -> torch.Tensor:
+    return torch.tensor([token for token in range(SMALL.n_vocab) if token not in possible])
+
+
+SUPPRESSED = all_but(*TEXT, END)
 
 
 def cache_of(decoder: TextDecoder, seed: int) -> DecoderCache:
@@ -37,14 +38,14 @@ def cache_of(decoder: TextDecoder, seed: int) -> DecoderCache:
 
 def search(decoder: TextDecoder, start: Beam, width: int, forbidden: torch.Tensor = NOTHING) -> tuple[int, ...]:
     return beam_search(
-        decoder, start, width=width, limit=LIMIT, end=END, suppressed=suppressed(), forbidden_first=forbidden
+        decoder, start, width=width, limit=LIMIT, end=END, suppressed=SUPPRESSED, forbidden_first=forbidden
     )
 
 
 def score(decoder: TextDecoder, text: Sequence[int], seed: int) -> float:
     """Natural logarithm of the probability of these tokens after the prompt, among those that may come."""
     logits = decode(decoder, [*PROMPT, *text], states(seed=seed)).logits[len(PROMPT) - 1 : -1]
-    likely = logits.masked_fill(suppressed(), -torch.inf).log_softmax(-1)
+    likely = logits.index_fill(1, SUPPRESSED, -torch.inf).log_softmax(-1)
     return sum(float(row[token]) for row, token in zip(likely, text, strict=True))
 
 
@@ -83,10 +84,8 @@ def test_what_may_not_come_does_not(decoder: TextDecoder, width: int) -> None:
 
 
 def test_a_text_that_does_not_end_is_cut_at_the_limit(decoder: TextDecoder) -> None:
-    mask = suppressed()
     for possible, length in ((TEXT, 5), ((), 0)):
-        mask[:] = True
-        mask[list(possible)] = False
+        suppressed = all_but(*possible)
         start = Beam(cache_of(decoder, 0), PROMPT[-1:])
-        found = beam_search(decoder, start, width=3, limit=5, end=END, suppressed=mask, forbidden_first=NOTHING)
+        found = beam_search(decoder, start, width=3, limit=5, end=END, suppressed=suppressed, forbidden_first=NOTHING)
         assert len(found) == length

@@ -17,7 +17,7 @@ from appliance.speech.hypothesis import (
 )
 from appliance.speech.language import DOUBTFUL_S
 from appliance.speech.profile import padded
-from appliance.speech.session import MAX_PROMPT_TOKENS, StreamOptions
+from appliance.speech.session import MAX_PROMPT_TOKENS, STEP_CONTEXT_TOKENS, StreamOptions
 from appliance.speech.types import Samples, Snapshot
 from tests.speech.doubles import PLAIN, UNIT, Recognizer, options, said, session, silence, speech, stream, turn
 
@@ -95,10 +95,14 @@ def test_what_was_said_is_context_after_a_pause() -> None:
     assert contexts(recognizer, 8) == {(5000, *range(1, 8))}
 
 
-def test_context_over_pauses_is_bounded() -> None:
+def test_context_over_pauses_is_bounded_and_shorter_for_passes_that_more_will_follow() -> None:
     recognizer = Recognizer()
-    stream(session(options()), recognizer, np.concatenate([speech(1, 150), silence(1.0), speech(151, 2)]))
-    assert contexts(recognizer, 151) == {tuple(range(151 - CONTEXT_TOKENS, 151))}
+    stream(session(options()), recognizer, np.concatenate([speech(1, 150), silence(1.0), speech(151, 9)]))
+    for request in recognizer.requests:
+        if round(request.window.max() / UNIT) > 150:
+            length = CONTEXT_TOKENS if request.is_final else STEP_CONTEXT_TOKENS
+            assert request.context == tuple(range(151 - length, 151))
+    assert {len(context) for context in contexts(recognizer, 151)} == {STEP_CONTEXT_TOKENS, CONTEXT_TOKENS}
 
 
 def test_an_utterance_whose_language_is_open_has_no_context() -> None:
