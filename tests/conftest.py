@@ -6,6 +6,7 @@ A missing requirement (no engine, no browser, no index) skips a test with the re
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ pytest_plugins = ["tests.pair.fixtures"]
 
 ROOT = Path(__file__).parent.parent
 LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930")
+
+
+def pytest_report_header() -> str:
+    return f"free disk: {shutil.disk_usage(ROOT).free / 1e9:.0f} GB"
 
 
 def missing(reason: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """The same image from more than one engine, and again from the same one: with networking off, bit for bit."""
 
+import filecmp
 import os
 import shutil
 import subprocess
@@ -32,6 +33,13 @@ def found(kind: str) -> Engine:
     if engine is None:
         missing(f"{kind}: {'; '.join(problems) or 'not installed'}")
     return engine
+
+
+@pytest.fixture(autouse=True)
+def _tidy(tmp_path: Path) -> Iterator[None]:
+    """Each of these tests writes gigabytes: they go also when it fails."""
+    yield
+    shutil.rmtree(tmp_path)
 
 
 def build(folder: Path, kind: str, *words: str, action: str = "build", **environment: str) -> Path:
@@ -81,20 +89,53 @@ def base(engine: Engine) -> None:
         engine.save(name, archive)
 
 
-@pytest.fixture(scope="module")
-def anew(image: LocalImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The image built again by Docker, every step of it, in another folder and later."""
+def test_a_second_build_makes_the_same_image(image: LocalImage, tmp_path: Path) -> None:
+    """Every step of it anew, in another folder and later."""
     found("docker")
-    folder = tmp_path_factory.mktemp("anew")
-    yield build(folder, "docker", "--no-cache")
-    shutil.rmtree(folder)
-
-
-def test_a_second_build_makes_the_same_image(image: LocalImage, anew: Path) -> None:
     first = ROOT / "build/images" / f"{NAMES.file}.tar"
-    assert list(differences(read_accounts(first), read_accounts(anew))) == []
-    assert read_archive(anew).image_id == image.image_id
-    assert first.read_bytes() == anew.read_bytes()
+    second = build(tmp_path, "docker", "--no-cache")
+    assert list(differences(read_accounts(first), read_accounts(second))) == []
+    assert read_archive(second).image_id == image.image_id
+    assert filecmp.cmp(first, second, shallow=False)
+
+
+def test_a_changed_line_of_code_changes_a_few_megabytes(image: LocalImage, tmp_path: Path) -> None:
+    docker = found("docker")
+    shutil.copytree(ROOT / "appliance", tmp_path / "appliance", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "appliance/log.py").open("a", encoding="utf-8") as code:
+        code.write("# one more line\n")
+    before = ROOT / "build/images" / f"{NAMES.file}.tar"
+    try:
+        after = read_archive(build(tmp_path, "docker"))
+    finally:
+        docker.load(before)
+    known = {layer.diff_id for layer in read_archive(before).layers}
+    changed = [layer for layer in after.layers if layer.diff_id not in known]
+    assert 0 < sum(layer.size for layer in changed) < 3_000_000, [(layer.step, layer.size) for layer in changed]
+
+
+def test_a_kit_makes_the_same_image_with_an_engine_and_bash_alone(
+    image: LocalImage, engine: Engine, tmp_path: Path
+) -> None:
+    build(tmp_path, "docker", action="kit")
+    [kit] = (tmp_path / "dist").glob("*.kit")
+    engine.forget(NAMES.full)
+    try:
+        done = subprocess.run(
+            ["bash", kit / "build.sh"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        made = engine.describe(NAMES.full)
+        assert made is not None and made.image_id == image.image_id
+    finally:
+        if engine.describe(NAMES.full) is None:
+            engine.load(ROOT / "build/images" / f"{NAMES.file}.tar")
+    assert not list(kit.glob(".work*"))
+
+    with (kit / "context/Dockerfile").open("a", encoding="utf-8") as file:
+        file.write("# changed on the way\n")
+    done = subprocess.run(["bash", kit / "build.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "this kit is damaged" in done.stderr and "Dockerfile" in done.stderr
 
 
 def test_buildah_builds_it_where_there_is_no_network_at_all(
@@ -121,7 +162,6 @@ def test_buildah_builds_it_where_there_is_no_network_at_all(
         while piece := file.read(1 << 24):
             assert secret.encode() not in before + piece
             before = piece[-len(secret) :]
-    shutil.rmtree(tmp_path / "build")
 
 
 def test_podman_runs_what_buildah_built(storage: dict[str, str]) -> None:
@@ -130,39 +170,3 @@ def test_podman_runs_what_buildah_built(storage: dict[str, str]) -> None:
         missing(f"{NAMES.full} in podman's storage: the test before builds it")
     with running(engine, NAMES.full) as name:
         assert wait_ready(engine, name) < 60
-
-
-def test_a_changed_line_of_code_changes_a_few_megabytes(image: LocalImage, tmp_path: Path) -> None:
-    docker = found("docker")
-    shutil.copytree(ROOT / "appliance", tmp_path / "appliance", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "appliance/log.py").open("a", encoding="utf-8") as code:
-        code.write("# one more line\n")
-    before = ROOT / "build/images" / f"{NAMES.file}.tar"
-    try:
-        after = read_archive(build(tmp_path, "docker"))
-    finally:
-        docker.load(before)
-    known = {layer.diff_id for layer in read_archive(before).layers}
-    changed = [layer for layer in after.layers if layer.diff_id not in known]
-    assert 0 < sum(layer.size for layer in changed) < 3_000_000, [(layer.step, layer.size) for layer in changed]
-
-
-def test_a_kit_makes_the_same_image_with_an_engine_and_bash_alone(
-    image: LocalImage, engine: Engine, tmp_path: Path
-) -> None:
-    build(tmp_path, "docker", action="kit")
-    [kit] = (tmp_path / "dist").glob("*.kit")
-    engine.forget(Names("cpu", ("base",)).full)
-    done = subprocess.run(
-        ["bash", kit / "build.sh"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    made = engine.describe(NAMES.full)
-    assert made is not None and made.image_id == image.image_id
-    assert not list(kit.glob(".work*"))
-
-    with (kit / "context/Dockerfile").open("a", encoding="utf-8") as file:
-        file.write("# changed on the way\n")
-    done = subprocess.run(["bash", kit / "build.sh"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "this kit is damaged" in done.stderr and "Dockerfile" in done.stderr
-    shutil.rmtree(kit)
