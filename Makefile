@@ -2,6 +2,7 @@
 TARGET ?= cpu
 MODEL ?= base
 ENGINE ?= auto
+DIARIZATION ?= none
 POLICY ?= any
 ifneq ($(ENGINE),auto)
 export WLK_ENGINE := $(ENGINE)
@@ -24,7 +25,8 @@ SHELL_SCRIPTS := $(wildcard scripts/*.sh images/*/*.sh) .ci/run
 UNIT := not model and not image and not browser and not boot and not gpu and not network
 
 IMAGES := $(addprefix image-,$(TARGETS))
-BUILD_FLAGS = --model $(MODEL) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
+VARIANT = --diarization $(DIARIZATION)
+BUILD_FLAGS = --model $(MODEL) $(VARIANT) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 BUILD_IMAGE = wlk-appliance image build $(BUILD_FLAGS)
 
 .PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save demo test check bench lock clean
@@ -38,14 +40,15 @@ help: ## show this
 	@echo "  MODEL=$(MODEL)     one or several of models/manifest.yaml: MODEL=\"base small\""
 	@echo "  ENGINE=$(ENGINE)    auto, docker, podman or buildah"
 	@echo "  ARCH=$(ARCH)         amd64 or arm64; this machine's where empty"
+	@echo "  DIARIZATION=$(DIARIZATION)  none, or sortformer (x86-cuda): NeMo and its weights go in"
 	@echo "  POLICY=$(POLICY)     what the models' licences must allow: any, redistributable or commercial"
 
 appliance: setup ## fetch, bake, build, save, and show the image working with networking off
 	@wlk-appliance fetch $(MODEL) --with-assets --recordings
 	@wlk-appliance bake $(MODEL)
 	@$(BUILD_IMAGE) --target $(TARGET)
-	@wlk-appliance image save --target $(TARGET) --model $(MODEL)
-	@wlk-appliance demo --target $(TARGET) --model $(MODEL)
+	@wlk-appliance image save --target $(TARGET) --model $(MODEL) $(VARIANT)
+	@wlk-appliance demo --target $(TARGET) --model $(MODEL) $(VARIANT)
 
 setup: ## make .venv with the locked tools
 	@scripts/setup.sh
@@ -68,16 +71,16 @@ kit: bake ## pack all that the build of TARGET needs under dist/, to repeat it w
 	@wlk-appliance image kit --target $(TARGET) $(BUILD_FLAGS)
 
 wheels: setup ## download the locked wheels of TARGET (ARCH: for another machine)
-	@wlk-appliance wheels --target $(TARGET) $(if $(ARCH),--arch $(ARCH))
+	@wlk-appliance wheels --target $(TARGET) $(VARIANT) $(if $(ARCH),--arch $(ARCH))
 
 sources: setup ## fetch the source code that TARGET compiles
 	@wlk-appliance sources --target $(TARGET)
 
 save: image ## save that image under dist/
-	@wlk-appliance image save --target $(TARGET) --model $(MODEL)
+	@wlk-appliance image save --target $(TARGET) --model $(MODEL) $(VARIANT)
 
 demo: setup ## run that image with networking off and stream speech through it
-	@wlk-appliance demo --target $(TARGET) --model $(MODEL)
+	@wlk-appliance demo --target $(TARGET) --model $(MODEL) $(VARIANT)
 
 test: image ## all tests, with the real model, engine and browser
 	@scripts/test_packages.sh

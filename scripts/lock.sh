@@ -47,6 +47,10 @@ echo "$arm64" >>requirements-dev.lock
 PIP_FIND_LINKS="$scratch" compile "$@" --constraint "$pins" \
     --output-file images/x86-cuda/requirements.lock pyproject.toml images/x86-cuda/requirements.in
 cp images/cpu/pip.lock images/x86-cuda/pip.lock
+# With NeMo some versions are older; all that it leaves free is as without it.
+sed -nE 's/^([A-Za-z0-9_.-]+==[^ ]+).*/\1/p' images/x86-cuda/requirements.lock | grep -vE '^(fsspec|packaging)==' >"$pins"
+PIP_FIND_LINKS="$scratch" compile "$@" --constraint "$pins" --output-file images/x86-cuda/requirements-sortformer.lock \
+    pyproject.toml images/x86-cuda/requirements.in images/x86-cuda/requirements-sortformer.in
 
 # What NVIDIA's image holds, or what is compiled for it, is not installed again; all else is as on the CPU.
 awk 'NR == FNR { own[$1] = 1; next } /^#/ { next } /^[A-Za-z0-9]/ { split($1, part, "=="); kept = !(part[1] in own) } kept && NF' \

@@ -57,7 +57,7 @@ def debian_packages(root: Path = Path("/")) -> Iterator[Component]:
 def python_distributions(folder: Path) -> list[Component]:
     """The distributions installed in a folder, sorted by name."""
     found = [
-        Component("python", _plain(one.metadata["Name"]), one.version, *_licence(one))
+        Component("python", plain_name(one.metadata["Name"]), one.version, *_licence(one))
         for one in distributions(path=[str(folder)])
     ]
     return sorted(found, key=lambda component: component.name)
@@ -90,7 +90,7 @@ def models(models_dir: Path) -> Iterator[Component]:
             )
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A distribution's name as indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 

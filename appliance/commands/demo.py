@@ -9,6 +9,7 @@ from appliance.container.build import Names, require_image
 from appliance.container.demo import check, demonstrate, join_recordings
 from appliance.container.engine import Engine, LocalImage
 from appliance.container.engine_setup import ensure_engine
+from appliance.container.target import NO_DIARIZATION, load_target
 from appliance.fetch import Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, load_manifest
 from appliance.store import Store
@@ -32,7 +33,8 @@ def main(argv: list[str]) -> int:
 
     model = manifest.model(options.model).name
     engine = ensure_engine(_BUILD)
-    image = require_image(engine, options.image or Names(options.target, (model,)).full)
+    target = load_target(options.target, diarization=options.diarization)
+    image = require_image(engine, options.image or Names(target.name, (model,)).full)
     heard = demonstrate(engine, image.name, audio)
     verdict = check(reference, heard)
     rows = [
@@ -56,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Run an image with networking off, stream a recording through its WebSocket, and compare.",
     )
     parser.add_argument("--target", default="cpu", help="[%(default)s]")
+    parser.add_argument(
+        "--diarization", default=NO_DIARIZATION, metavar="NAME", help="what tells speakers apart [%(default)s]"
+    )
     parser.add_argument("--model", default="base", metavar="NAME", help="[%(default)s]")
     parser.add_argument("--image", metavar="NAME", help="an image by its name, instead of --target and --model")
     parser.add_argument(

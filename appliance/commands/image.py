@@ -15,7 +15,15 @@ from appliance.container.engine_setup import ensure_engine
 from appliance.container.kit import make_kit
 from appliance.container.save import save_image
 from appliance.container.sources import fetch_sources
-from appliance.container.target import Target, can_run, host_architecture, load_target, target_names
+from appliance.container.target import (
+    NO_DIARIZATION,
+    Target,
+    can_run,
+    diarizations,
+    host_architecture,
+    load_target,
+    target_names,
+)
 from appliance.container.wheelhouse import target_wheels
 from appliance.errors import ApplianceError
 from appliance.fetch import Fetcher
@@ -65,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument(
             "--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s"
         )
+        action.add_argument(
+            "--diarization", default=NO_DIARIZATION, metavar="NAME", help="what tells speakers apart [%(default)s]"
+        )
     for action in (build, kit):
         action.add_argument("--arch", metavar="NAME", help="amd64 or arm64 [this machine's]")
         action.add_argument(
@@ -98,7 +109,7 @@ class _Staged:
 def _staged(options: argparse.Namespace, target: Target, architecture: str) -> _Staged:
     manifest = load_manifest(options.manifest)
     names = _names(options, manifest, target, architecture)
-    check_licences(shipped_items(manifest, names.models), options.licence_policy)
+    check_licences(shipped_items(manifest, names.models, target.diarization), options.licence_policy)
     wheels = target_wheels(target, architecture, BUILD)
     sources = fetch_sources(target.sources, BUILD)
     engine = ensure_engine(BUILD)
@@ -118,7 +129,7 @@ def _names(options: argparse.Namespace, manifest: Manifest, target: Target, arch
 
 
 def _build(options: argparse.Namespace) -> int:
-    target = load_target(options.target)
+    target = load_target(options.target, diarization=options.diarization)
     architecture = target.architecture(options.arch)
     if not can_run(architecture):
         raise ApplianceError(
@@ -132,7 +143,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _kit(options: argparse.Namespace) -> int:
-    target = load_target(options.target)
+    target = load_target(options.target, diarization=options.diarization)
     one = _staged(options, target, target.architecture(options.arch))
     folder = make_kit(one.engine, one.names, one.base, one.context, DIST)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -141,7 +152,8 @@ def _kit(options: argparse.Namespace) -> int:
 
 
 def _save(options: argparse.Namespace) -> int:
-    manifest, target = load_manifest(options.manifest), load_target(options.target)
+    manifest = load_manifest(options.manifest)
+    target = load_target(options.target, diarization=options.diarization)
     image = require_image(ensure_engine(BUILD), _names(options, manifest, target, target.architectures[0]).full)
     names = _names(options, manifest, target, image.architecture)
     saved, is_new = save_image(names, image, ARCHIVES, DIST)
@@ -165,6 +177,7 @@ def _targets() -> str:
             f"  CTranslate2  {target.ctranslate2}",
             f"  from source  {', '.join(f'{one.name} {one.version}' for one in target.sources) or 'nothing'}",
             "  baked        the pairs of MODEL, silero-vad, one recording for the self-test",
+            f"  diarization  {' or '.join(diarizations(target.folder))}",
             f"  size         about {target.size_mb} MB with base",
         ]
     return "\n".join(rows)

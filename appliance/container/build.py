@@ -75,6 +75,7 @@ def build_record(
         "target": target.name,
         "architecture": architecture,
         "models": list(models),
+        "diarization": target.diarization,
         "base": {"name": base.name, "layers": list(base.layers)},
         "sources": {
             one.source.name: {

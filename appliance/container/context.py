@@ -14,12 +14,12 @@ from pathlib import Path
 
 from appliance.accounts.components import ASSETS_FILE, LICENCES
 from appliance.container.sources import SourceArchive
-from appliance.container.target import Target
+from appliance.container.target import NO_DIARIZATION, Target
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 from appliance.fetch import Fetcher
 from appliance.manifest import LocalSource, Manifest
-from appliance.manifest.items import Item, Recording
+from appliance.manifest.items import Asset, Item, Recording, WhisperModel
 from appliance.pair.locate import find_pair
 
 log = logging.getLogger(__name__)
@@ -30,10 +30,13 @@ SELFTEST_RECORDING = "librivox-0870"
 RECORD_FILE = "build.json"
 """What the image was built from, as `appliance.container.build` tells it."""
 
+DIARIZER = "diarizer"
+"""Beside the models: the folder of the weights that tell speakers apart."""
+
 _CODE = Path(__file__).resolve().parent.parent
 _COMMON = "common"
 """Beside the targets' folders: what the builds of several of them use."""
-_NOT_STAGED = ("Dockerfile", "target.mk", "pip.lock", "build.lock", "requirements.in", "from_base.txt")
+_NOT_STAGED = ("Dockerfile", "target.mk", "pip.lock", "build.lock", "from_base.txt")
 _EACH_MODEL = "${MODEL}"
 
 
@@ -45,8 +48,11 @@ class Context:
     inputs: str
 
 
-def shipped_items(manifest: Manifest, models: Sequence[str]) -> list[Item]:
+def shipped_items(manifest: Manifest, models: Sequence[str], diarization: str) -> list[Item]:
     """What of the manifest goes into an image with these models.
+
+    Args:
+        diarization: `none`, or the name or alias of a diarizer.
 
     Raises:
         ApplianceError: the manifest has no such model, or not exactly one voice activity model.
@@ -54,7 +60,8 @@ def shipped_items(manifest: Manifest, models: Sequence[str]) -> list[Item]:
     vads = [asset for asset in manifest.assets.values() if asset.kind == "vad"]
     if len(vads) != 1:
         raise ApplianceError(f"the manifest has {len(vads)} voice activity models", "an image takes exactly one")
-    return [*map(manifest.model, models), *vads, manifest.recording(SELFTEST_RECORDING)]
+    diarizers = [] if diarization == NO_DIARIZATION else [manifest.asset(diarization)]
+    return [*map(manifest.model, models), *vads, *diarizers, manifest.recording(SELFTEST_RECORDING)]
 
 
 def stage_context(
@@ -89,16 +96,19 @@ def stage_context(
     for one in sources:
         _link(one.path, folder / "sources" / f"{one.source.name}.tar")
     for file in sorted(target.folder.iterdir()):
-        if file.is_file() and file.name not in _NOT_STAGED:
+        if file.is_file() and file.name not in _NOT_STAGED and not file.name.startswith("requirements"):
             _copy(file, folder / file.name)
+    _copy(target.requirements, folder / "requirements.lock")
     common = target.folder.parent / _COMMON
     for file in _files(common):
         _copy(file, folder / _COMMON / file.relative_to(common))
-    assets = [_stage_asset(item, fetcher, folder / "models") for item in shipped_items(manifest, ())]
+    (folder / "models" / DIARIZER).mkdir(parents=True)  # there also where it stays empty, for the Dockerfile's sake
+    shipped = shipped_items(manifest, models, target.diarization)
+    assets = [_stage_asset(item, fetcher, folder / "models") for item in shipped if not isinstance(item, WhisperModel)]
     _write_json(folder / "models" / ASSETS_FILE, assets)
     licences = folder / "models" / LICENCES
     licences.mkdir()
-    for text in {item.licence_text for item in shipped_items(manifest, models) if item.licence_text}:
+    for text in {item.licence_text for item in shipped if item.licence_text}:
         _copy(text, licences / text.name)
     for model in models:
         for file in _files(pairs_dir / model):
@@ -126,6 +136,8 @@ def _stage_asset(item: Item, fetcher: Fetcher, folder: Path) -> dict[str, str]:
         file = Path("samples", f"{item.name}.wav")
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         (folder / file).with_suffix(".txt").write_text(item.transcript + "\n", encoding="utf-8")
+    elif isinstance(item, Asset) and item.kind == "diarizer":
+        file = Path(DIARIZER, f"{item.name}.nemo")
     else:
         file = Path("silero_vad.onnx")
     _link(fetched.path, folder / file)

@@ -14,7 +14,9 @@ from appliance.container.sources import Source, read_sources
 from appliance.errors import ApplianceError, UsageError
 
 TARGETS = Path("images")
+NO_DIARIZATION = "none"
 
+_REQUIREMENTS, _WITH_DIARIZATION = "requirements.lock", "requirements-"
 _BASE = re.compile(r"^ARG BASE=(\S+@sha256:[0-9a-f]{64})$", re.MULTILINE)
 _EMULATORS = Path("/proc/sys/fs/binfmt_misc")
 
@@ -24,19 +26,24 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target's facts.
+    """A target's facts, those of a variant where it is built with diarization.
 
     ``architectures``: as container images name them, the usual one first. ``python``: version of the base's, such as
-    3.11. ``pins``: of all its locks. ``cuda``, ``torch``, ``ctranslate2``: versions, or ``none``. ``sources``: what is
-    compiled in the build. ``size_mb``: expected with the model ``base``, unpacked. ``has_stand_in``: whether Debian's
-    own system with its Python can stand in for the base, where no registry answers.
+    3.11. ``diarization``: what runs it, or ``none``. ``requirements``: the lock of what is installed. ``sdists``: pure
+    Python packages that are published without a wheel. ``pins``: of all its locks. ``cuda``, ``torch``,
+    ``ctranslate2``: versions, or ``none``. ``sources``: what is compiled in the build. ``size_mb``: expected with the
+    model ``base``, unpacked. ``has_stand_in``: whether Debian's own system with its Python can stand in for the base,
+    where no registry answers.
     """
 
     name: str
     folder: Path
+    diarization: str
     base: str
     architectures: tuple[str, ...]
     python: str
+    requirements: Path
+    sdists: tuple[str, ...]
     pins: tuple[Pin, ...]
     cuda: str
     torch: str
@@ -51,7 +58,7 @@ class Target:
 
     @property
     def locks(self) -> list[Path]:
-        return sorted(self.folder.glob("*.lock"))
+        return _locks(self.folder, self.requirements)
 
     def architecture(self, wanted: str | None) -> str:
         """The one to build for: that of this host where the target has it.
@@ -77,11 +84,11 @@ def can_run(architecture: str) -> bool:
     return architecture == host_architecture() or (_EMULATORS / f"qemu-{MACHINES[architecture]}").exists()
 
 
-def load_target(name: str, root: Path = TARGETS) -> Target:
-    """The target of that name.
+def load_target(name: str, root: Path = TARGETS, diarization: str = NO_DIARIZATION) -> Target:
+    """The target of that name; with diarization a variant of it, named after both, with a lock of its own.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or none with such diarization.
         ApplianceError: its folder lacks a fact.
     """
     folder = root / name
@@ -93,13 +100,17 @@ def load_target(name: str, root: Path = TARGETS) -> Target:
     architectures = tuple(_fact(facts, "architectures", folder).split())
     sources = read_sources(folder)
     compiled = {source.name: source.version for source in sources}
-    pins = tuple(pin for lock in sorted(folder.glob("*.lock")) for pin in read_lock(lock))
+    requirements = _requirements(folder, diarization)
+    pins = tuple(pin for lock in _locks(folder, requirements) for pin in read_lock(lock))
     return Target(
-        name=name,
+        name=name if diarization == NO_DIARIZATION else f"{name}-{diarization}",
+        diarization=diarization,
         folder=folder,
         base=_pinned_base(folder / "Dockerfile"),
         architectures=architectures,
         python=_fact(facts, "python", folder),
+        requirements=requirements,
+        sdists=tuple(facts.get("sdists", "").split()),
         pins=pins,
         cuda=_fact(facts, "cuda", folder),
         torch=facts.get("torch") or _locked("torch", pins, architectures),
@@ -112,6 +123,25 @@ def load_target(name: str, root: Path = TARGETS) -> Target:
 
 def target_names(root: Path = TARGETS) -> list[str]:
     return sorted(path.parent.name for path in root.glob("*/Dockerfile"))
+
+
+def diarizations(folder: Path) -> list[str]:
+    """What a target can be built with, `none` first."""
+    found = sorted(lock.stem.removeprefix(_WITH_DIARIZATION) for lock in folder.glob(f"{_WITH_DIARIZATION}*.lock"))
+    return [NO_DIARIZATION, *found]
+
+
+def _requirements(folder: Path, diarization: str) -> Path:
+    known = diarizations(folder)
+    if diarization not in known:
+        raise UsageError(f"{folder.name} has no diarization {diarization!r}", f"one of: {', '.join(known)}")
+    return folder / (_REQUIREMENTS if diarization == NO_DIARIZATION else f"{_WITH_DIARIZATION}{diarization}.lock")
+
+
+def _locks(folder: Path, requirements: Path) -> list[Path]:
+    """All of a target's but those of what is installed, of which a build takes one."""
+    others = [lock for lock in folder.glob("*.lock") if not lock.name.startswith("requirements")]
+    return sorted([requirements, *others])
 
 
 def _facts(file: Path, name: str) -> dict[str, str]:

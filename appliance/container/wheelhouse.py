@@ -6,8 +6,10 @@ Every wheel is pinned by hash, so it does not matter which index or folder it ca
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.accounts.components import plain_name
 from appliance.container.lock import Pin, read_lock
 from appliance.container.target import MACHINES, Target, host_architecture
 from appliance.digest import sha256_file
@@ -36,27 +38,32 @@ def target_wheels(target: Target, architecture: str, build: Path) -> list[Path]:
         build / "wheelhouse" / f"{target.name}-{architecture}",
         python=target.python,
         architecture=architecture,
+        sdists=target.sdists,
     )
 
 
-def fill_wheelhouse(locks: list[Path], folder: Path, *, python: str, architecture: str) -> list[Path]:
+def fill_wheelhouse(
+    locks: list[Path], folder: Path, *, python: str, architecture: str, sdists: Sequence[str] = ()
+) -> list[Path]:
     """Make the folder hold exactly the locked wheels, and return them sorted by name.
 
-    Nothing is downloaded, and no socket opened, when they are all there.
+    Nothing is downloaded, and no socket opened, when they are all there or in a wheelhouse beside it.
 
     Args:
         python: the version that will install them, such as 3.11.
         architecture: the machine that will, ``amd64`` or ``arm64``; this one need not be like it.
+        sdists: packages published without a wheel: their source archive is taken, and pip makes a wheel as it installs.
 
     Raises:
         ApplianceError: a wheel is to be had nowhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pins = [pin for lock in locks for pin in read_lock(lock) if pin.is_for(MACHINES[architecture])]
-    missing = _missing(pins, folder)
+    missing = _not_in_others(_missing(pins, folder), folder)
     if missing:
         log.info("wheelhouse: downloading %d of %d wheels for %s", len(missing), len(pins), architecture)
         options = ["--python-version", python, *_platform_options(architecture)]
+        options += [f"--no-binary={name}" for name in sdists]
         torch = [pin for pin in missing if pin.name == "torch"]
         if torch:
             _download_torch(torch[0], folder, options)
@@ -67,7 +74,7 @@ def fill_wheelhouse(locks: list[Path], folder: Path, *, python: str, architectur
             f"wheels are missing in {folder}: {', '.join(pin.name for pin in missing)}",
             "regenerate the lock: make lock",
         )
-    wheels = sorted(folder.glob("*.whl"))
+    wheels = sorted(folder.iterdir())
     log.info("wheelhouse: %d wheels, %.0f MB", len(wheels), sum(wheel.stat().st_size for wheel in wheels) / 1e6)
     return wheels
 
@@ -91,6 +98,21 @@ def _missing(pins: list[Pin], folder: Path) -> list[Pin]:
         else:
             wheel.unlink()
     return [pin for pin in pins if not pin.hashes & present]
+
+
+def _not_in_others(pins: list[Pin], folder: Path) -> list[Pin]:
+    """Link wheels that other targets have here already; returns the pins whose wheel none has."""
+    others = [wheel for wheel in sorted(folder.parent.glob("*/*.whl")) if wheel.parent != folder]
+    return [pin for pin in pins if not any(_link(pin, wheel, folder / wheel.name) for wheel in others)]
+
+
+def _link(pin: Pin, wheel: Path, target: Path) -> bool:
+    if plain_name(wheel.name.partition("-")[0]) != plain_name(pin.name):
+        return False
+    if target.exists() or sha256_file(wheel) not in pin.hashes:
+        return False
+    os.link(wheel, target)
+    return True
 
 
 def _download(pins: list[Pin], folder: Path, options: list[str]) -> None:

@@ -13,9 +13,12 @@ if [ -d torch/bin ]; then
     find torch/bin -mindepth 1 -maxdepth 1 ! -name torch_shm_manager -exec rm -rf '{}' +
 fi
 rm -f torch/lib/libtorchbind_test.so torch/lib/libjitbackend_test.so torch/lib/libbackend_with_compiler.so
-# symbolic shapes and graph compilation (torch.compile, torch.export): imported on first use only, and we use neither
-rm -rf sympy sympy-*.dist-info mpmath mpmath-*.dist-info isympy.py networkx networkx-*.dist-info share
-rm -rf torch/_inductor torch/onnx triton triton-*.dist-info
+# symbolic shapes and graph compilation (torch.compile, torch.export): imported on first use only, and we use neither;
+# NeMo imports them, and compiles nothing
+rm -rf isympy.py share triton triton-*.dist-info
+if [ ! -d nemo ]; then
+    rm -rf sympy sympy-*.dist-info mpmath mpmath-*.dist-info networkx networkx-*.dist-info torch/_inductor torch/onnx
+fi
 # headers of CUDA's libraries; the libraries themselves stay whole, as their licence asks
 find . -path './nvidia/*' -type d -name include -prune -exec rm -rf '{}' +
 # onnxruntime's C library: its Python module holds all of it
@@ -24,9 +27,9 @@ rm -f onnxruntime/capi/libonnxruntime.so*
 rm -rf setuptools setuptools-*.dist-info _distutils_hack distutils-precedence.pth pkg_resources
 # downloads from a model hub; its client alone stays, for faster-whisper imports it
 rm -rf hf_xet hf_xet-*.dist-info
-# command-line tools of the libraries, stubs for type checkers, test suites
+# command-line tools of the libraries, stubs for type checkers (librosa reads its own), test suites
 rm -rf bin numpy/*/tests numpy/tests onnxruntime/tools onnxruntime/transformers onnxruntime/quantization
-find . -path ./nvidia -prune -o \( -name '*.pyi' -o -name '*.a' \) -type f -exec rm -f '{}' +
+find . \( -path ./nvidia -o -path ./librosa \) -prune -o \( -name '*.pyi' -o -name '*.a' \) -type f -exec rm -f '{}' +
 
 # A library that is published without the text of its licence gets it.
 for text in "$here"/licences/*.txt; do

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.container.target import host_architecture, load_target, target_names
+from appliance.container.target import diarizations, host_architecture, load_target, target_names
 from appliance.errors import ApplianceError, UsageError
 from tests.conftest import ROOT
 
@@ -53,6 +53,20 @@ def test_what_is_compiled_tells_its_version(tmp_path: Path) -> None:
     rows = ["CTRANSLATE2_SOURCE=https://host/c.git", "CTRANSLATE2_VERSION=4.9", f"CTRANSLATE2_COMMIT={'c' * 40}"]
     (tmp_path / "board/versions.env").write_text("\n".join(rows), encoding="utf-8")
     assert load_target("board", tmp_path).ctranslate2 == "4.9"
+
+
+def test_diarization_is_a_lock_of_its_own(tmp_path: Path) -> None:
+    make(tmp_path, "board", facts("board") + "board.sdists := grammar\n")
+    (tmp_path / "board/requirements-tellapart.lock").write_text(f"torch==8.8 --hash={DIGEST}\n", encoding="utf-8")
+    (tmp_path / "board/pip.lock").write_text(f"pip==1.0 --hash={DIGEST}\n", encoding="utf-8")
+    plain, variant = load_target("board", tmp_path), load_target("board", tmp_path, "tellapart")
+    assert (plain.name, plain.torch, variant.name, variant.torch) == ("board", "9.9", "board-tellapart", "8.8")
+    assert [lock.name for lock in plain.locks] == ["pip.lock", "requirements.lock"]
+    assert [lock.name for lock in variant.locks] == ["pip.lock", "requirements-tellapart.lock"]
+    assert variant.sdists == ("grammar",) and diarizations(tmp_path / "board") == ["none", "tellapart"]
+    with pytest.raises(UsageError, match="board has no diarization 'crystal-ball'") as raised:
+        load_target("board", tmp_path, "crystal-ball")
+    assert raised.value.hint == "one of: none, tellapart"
 
 
 def test_this_machine_comes_first(tmp_path: Path) -> None:

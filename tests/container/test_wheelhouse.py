@@ -11,6 +11,7 @@ from appliance.container.lock import Pin, read_lock
 from appliance.container.wheelhouse import TORCH_INDEX_VARIABLE, fill_wheelhouse
 from appliance.errors import ApplianceError
 from tests.conftest import ROOT
+from tests.fetch.items import sdist, sha256
 
 IMAGE, DEVELOPMENT = ROOT / "images/cpu/requirements.lock", ROOT / "requirements-dev.lock"
 LOCKS = [*sorted(ROOT.glob("images/*/*.lock")), DEVELOPMENT]
@@ -45,7 +46,7 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_fills_reuses_and_removes_what_the_lock_does_not_name(tmp_path: Path, offered: Path) -> None:
-    lock, folder = tmp_path / "lock", tmp_path / "wheels"
+    lock, folder = tmp_path / "lock", tmp_path / "house/wheels"
     lock.write_text(make_wheel(offered, "wlkone") + make_wheel(offered, "wlktwo"), encoding="utf-8")
     assert [wheel.name for wheel in fill(lock, folder)] == [
         "wlkone-1.0-py3-none-any.whl",
@@ -57,22 +58,57 @@ def test_fills_reuses_and_removes_what_the_lock_does_not_name(tmp_path: Path, of
     assert len(fill(lock, folder)) == 2
 
 
+def test_what_another_target_has_is_not_downloaded_again(tmp_path: Path, offered: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(make_wheel(offered, "wlk_one") + make_wheel(offered, "wlktwo"), encoding="utf-8")
+    first = fill(lock, tmp_path / "house/one")
+    for wheel in offered.iterdir():
+        wheel.unlink()
+    second = fill(lock, tmp_path / "house/two")
+    assert [wheel.name for wheel in second] == [wheel.name for wheel in first]
+    assert [wheel.stat().st_ino for wheel in second] == [wheel.stat().st_ino for wheel in first]
+    first[0].write_bytes(b"damaged")  # and with it the other, which is the same file
+    with pytest.raises(ApplianceError):
+        fill(lock, tmp_path / "house/three")
+
+
+def test_what_is_published_as_source_only_is_taken_so_where_the_target_says_it(tmp_path: Path, offered: Path) -> None:
+    project = '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n'
+    backend = """
+import os
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    os.mkdir(f"{folder}/wlkone-1.0.dist-info")
+    with open(f"{folder}/wlkone-1.0.dist-info/METADATA", "w") as file:
+        file.write("Metadata-Version: 2.1\\nName: wlkone\\nVersion: 1.0\\n")
+    return "wlkone-1.0.dist-info"
+"""
+    offered.mkdir()
+    path = offered / "wlkone-1.0.tar.gz"
+    path.write_bytes(sdist({"wlkone-1.0/pyproject.toml": project.encode(), "wlkone-1.0/b.py": backend.encode()}))
+    lock = tmp_path / "lock"
+    lock.write_text(f"wlkone==1.0 --hash=sha256:{sha256(path.read_bytes())}\n", encoding="utf-8")
+    with pytest.raises(ApplianceError):
+        fill(lock, tmp_path / "house/one")
+    found = fill_wheelhouse([lock], tmp_path / "house/one", python="3.11", architecture="amd64", sdists=("wlkone",))
+    assert [file.name for file in found] == [path.name]
+
+
 def test_wheel_with_another_hash_is_refused(tmp_path: Path, offered: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text(make_wheel(offered, "wlkone"), encoding="utf-8")
     make_wheel(offered, "wlkone", content="import os")
     with pytest.raises(ApplianceError, match=r"HASH|hash"):
-        fill(lock, tmp_path / "wheels")
-    assert not list((tmp_path / "wheels").glob("*.whl"))
+        fill(lock, tmp_path / "house/wheels")
+    assert not list((tmp_path / "house/wheels").glob("*.whl"))
 
 
 def test_damaged_wheel_is_fetched_again(tmp_path: Path, offered: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text(make_wheel(offered, "wlkone"), encoding="utf-8")
-    (wheel,) = fill(lock, tmp_path / "wheels")
+    (wheel,) = fill(lock, tmp_path / "house/wheels")
     whole = wheel.read_bytes()
     wheel.write_bytes(whole[:-10])
-    fill(lock, tmp_path / "wheels")
+    fill(lock, tmp_path / "house/wheels")
     assert wheel.read_bytes() == whole
 
 
@@ -88,7 +124,7 @@ def test_given_torch_index_is_asked(tmp_path: Path, offered: Path, monkeypatch: 
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "none").as_uri())
     monkeypatch.setenv(TORCH_INDEX_VARIABLE, page.parent.as_uri())
-    assert [path.name for path in fill(lock, tmp_path / "wheels")] == [wheel.name]
+    assert [path.name for path in fill(lock, tmp_path / "house/wheels")] == [wheel.name]
 
 
 def test_requirement_without_hash_is_refused(tmp_path: Path) -> None:
@@ -136,6 +172,9 @@ def test_other_targets_hold_the_same_versions_but_for_what_is_their_own() -> Non
     image = locked(IMAGE, "x86_64")
     cuda = locked(ROOT / "images/x86-cuda/requirements.lock", "x86_64")
     assert cuda["torch"].version == "2.13.0" and "nvidia-cublas-cu12" in cuda
+    nemo = locked(ROOT / "images/x86-cuda/requirements-sortformer.lock", "x86_64")
+    assert {name for name, pin in cuda.items() if nemo[name] != pin} == {"fsspec", "packaging"}
+    assert nemo["nemo-toolkit"].version == "3.0.0" and "torchaudio" not in nemo
     assert {name: cuda[name].version for name in image if name != "torch"} == {
         name: pin.version for name, pin in image.items() if name != "torch"
     }
