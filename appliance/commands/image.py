@@ -124,8 +124,7 @@ def _staged(options: argparse.Namespace, target: Target, architecture: str) -> _
 
 
 def _names(options: argparse.Namespace, manifest: Manifest, target: Target, architecture: str) -> Names:
-    models = tuple(manifest.model(model).name for model in options.model)
-    return Names(target.name, models, "" if architecture == target.architectures[0] else architecture)
+    return Names.of(target, (manifest.model(model).name for model in options.model), architecture)
 
 
 def _build(options: argparse.Namespace) -> int:

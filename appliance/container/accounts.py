@@ -14,7 +14,7 @@ from appliance.errors import ApplianceError
 _FOLDER = "opt/wlk/accounts"
 _LIBRARIES = "opt/wlk/lib"
 _LICENCE = re.compile(
-    rf"{_LIBRARIES}/[^/]+\.dist-info/(?:licenses/.+|[^/]*(?:LICEN[CS]E|COPYING|NOTICE)[^/]*)"
+    rf"{_LIBRARIES}/[^/]+\.dist-info/(?:licenses/(?!.*\.pyc).+|[^/]*(?:LICEN[CS]E|COPYING|NOTICE)[^/]*)"
     rf"|usr/share/doc/[^/]+/copyright|models/{LICENCES}/[^/]+",
     re.IGNORECASE,
 )

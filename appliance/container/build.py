@@ -3,9 +3,10 @@
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from appliance import __version__
 from appliance.container.commit import EARLIEST_S, Commit, given_epoch, source_commit
@@ -36,6 +37,10 @@ class Names:
     models: tuple[str, ...]
     architecture: str = ""
 
+    @classmethod
+    def of(cls, target: Target, models: Iterable[str], architecture: str) -> Self:
+        return cls(target.name, tuple(models), "" if architecture == target.architectures[0] else architecture)
+
     @property
     def variant(self) -> str:
         return f"{self.target}-{_BETWEEN_MODELS.join(self.models)}"
@@ -54,6 +59,11 @@ class Names:
     def file(self) -> str:
         """Of archives and kits, without a suffix."""
         return "-".join(filter(None, (REPOSITORY, __version__, self.variant, self.architecture)))
+
+    @property
+    def bundle(self) -> str:
+        """Of what is carried to a site, without a suffix."""
+        return "-".join(filter(None, ("wlk", self.variant, __version__, self.architecture)))
 
 
 def build_record(

@@ -65,7 +65,7 @@ def save_image(names: Names, image: LocalImage, folder: Path, dist: Path) -> tup
         packed.rename(path)
     finally:
         packed.unlink(missing_ok=True)
-    _write_accounts(dist / f"{names.file}.accounts", found.files)
+    write_accounts(dist / f"{names.file}.accounts", found.files)
     _beside(path, ".sha256").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     saved = Saved(path.name, path.stat().st_size, digest, names.full, image.image_id, found.size)
     _beside(path, ".json").write_text(json.dumps(asdict(saved), indent=2) + "\n", encoding="utf-8")
@@ -73,7 +73,8 @@ def save_image(names: Names, image: LocalImage, folder: Path, dist: Path) -> tup
     return saved, True
 
 
-def _write_accounts(folder: Path, files: dict[str, bytes]) -> None:
+def write_accounts(folder: Path, files: dict[str, bytes]) -> None:
+    """Put an image's accounts, as `read_archive` found them, into a folder of their own."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, content in files.items():
         path = folder / place(name)

@@ -166,6 +166,7 @@ def test_accounts_lie_beside_the_archive(archived: ArchivedImage) -> None:
     assert {"build.json", "sbom.cdx.json", "pair-base.json", "licences"} == {path.name for path in folder.iterdir()}
     assert len(list((folder / "licences/debian").iterdir())) > 50
     assert {path.name for path in (folder / "licences/models").iterdir()} == {"whisper.txt", "silero-vad.txt"}
+    assert not list(folder.rglob("*.pyc"))
     names = {path.name.partition("-")[0] for path in (folder / "licences/python").iterdir()}
     assert {"torch", "numpy", "starlette", "uvicorn"} <= names
     assert (

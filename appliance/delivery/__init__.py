@@ -1,0 +1,1 @@
+"""What is carried to a site: signed bundles of an image and all that goes with it."""

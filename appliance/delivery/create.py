@@ -1,0 +1,134 @@
+"""Makes a bundle: all that a site needs in one folder, under a signed list, and the same as one file."""
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from appliance import __version__
+from appliance.container.accounts import is_account
+from appliance.container.archive import read_archive
+from appliance.container.build import Names, image_archive
+from appliance.container.save import write_accounts
+from appliance.delivery.contents import LIST_FILE, SIGNATURE_FILE, Contents, entries
+from appliance.delivery.keys import public_pem
+from appliance.delivery.single import SUFFIX, write_single
+from appliance.digest import sha256_file
+from appliance.errors import ApplianceError
+from appliance.packages import install_packages
+from appliance.pair.locate import find_pair
+from appliance.run import run
+
+log = logging.getLogger(__name__)
+
+Compression = Literal["zstd", "gzip"]
+COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
+
+KEY_FILE = "key.pem"
+
+_COMPRESSORS = {"zstd": ("zstd", ["--quiet", "-10", "--threads=0", "--stdout"], ".zst")}
+_COMPRESSORS["gzip"] = ("gzip", ["--no-name", "--stdout"], ".gz")
+_CARRIED = ("scripts/verify.sh", "scripts/signed.sh", "scripts/run_wlk.sh", "LICENSE", "docs/API.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle's folder, the one file that holds the same, and what both hold."""
+
+    folder: Path
+    file: Path
+    contents: Contents
+
+
+def create_bundle(
+    names: Names,
+    archives: Path,
+    dist: Path,
+    key: Ed25519PrivateKey,
+    *,
+    pairs_dir: Path,
+    extra_models: Sequence[str] = (),
+    compression: Compression = "zstd",
+) -> Bundle:
+    """Make the bundle of an image that was built here; an earlier one is replaced once the new one is whole.
+
+    Args:
+        archives: where `appliance.container.build` keeps what it built.
+        extra_models: pairs to carry beside the image, baked in ``pairs_dir``.
+
+    Raises:
+        ApplianceError: the image or a pair isn't there, or the disk is full.
+    """
+    plain = image_archive(names, archives)
+    if not plain.is_file():
+        raise ApplianceError(f"{names.full} was not built here: no {plain}", "build it: wlk-appliance image build")
+    folder = dist / f"{names.bundle}.bundle"
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    started = time.monotonic()
+    try:
+        partial.mkdir(parents=True)
+        contents = _fill(partial, names, plain, key, pairs_dir, extra_models, compression)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        file = folder.with_name(folder.name + SUFFIX)
+        unfinished = file.with_name(f".{file.name}.partial")
+        write_single(folder, contents, unfinished)
+        unfinished.rename(file)
+    except OSError as error:
+        raise ApplianceError(f"can't write {folder}: {error.strerror}", "is there room on the disk? df -h") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    log.info("bundle: made in %.0f s", time.monotonic() - started)
+    return Bundle(folder, file, contents)
+
+
+def _fill(
+    folder: Path,
+    names: Names,
+    plain: Path,
+    key: Ed25519PrivateKey,
+    pairs_dir: Path,
+    extra_models: Sequence[str],
+    compression: Compression,
+) -> Contents:
+    image = read_archive(plain, is_account)
+    write_accounts(folder / "accounts", image.files)
+    for model in extra_models:
+        find_pair(pairs_dir, model)
+        shutil.copytree(pairs_dir / model, folder / "models" / model)
+    for name in _CARRIED:
+        shutil.copy2(name, folder / Path(name).name)
+    (folder / KEY_FILE).write_bytes(public_pem(key.public_key()))
+    archive = _compress(plain, folder, compression)
+    contents = Contents(
+        version=__version__,
+        target=names.target,
+        models=names.models,
+        architecture=str(image.config["architecture"]),
+        image_id=image.image_id,
+        tags=image.tags,
+        archive=archive,
+        tar_sha256=sha256_file(plain),
+        tar_size=plain.stat().st_size,
+        files=entries(folder),
+    )
+    text = contents.text().encode()
+    (folder / LIST_FILE).write_bytes(text)
+    (folder / SIGNATURE_FILE).write_bytes(key.sign(text))
+    return contents
+
+
+def _compress(plain: Path, folder: Path, compression: Compression) -> str:
+    program, options, suffix = _COMPRESSORS[compression]
+    if shutil.which(program) is None:
+        install_packages([program], "to compress the image's archive")
+    packed = folder / f"image.tar{suffix}"
+    with plain.open("rb") as source, packed.open("wb") as target:
+        run([program, *options], stdin=source, stdout=target, hint=f"is there room in {folder.parent}? df -h")
+    return packed.name
