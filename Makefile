@@ -4,6 +4,8 @@ MODEL ?= base
 ENGINE ?= auto
 DIARIZATION ?= none
 POLICY ?= any
+IMAGE ?= $(TARGET)
+KEY ?= bundle.key
 ifneq ($(ENGINE),auto)
 export WLK_ENGINE := $(ENGINE)
 endif
@@ -29,7 +31,7 @@ VARIANT = --diarization $(DIARIZATION)
 BUILD_FLAGS = --model $(MODEL) $(VARIANT) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 BUILD_IMAGE = wlk-appliance image build $(BUILD_FLAGS)
 
-.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save demo test check bench lock clean
+.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save bundle push demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -41,6 +43,7 @@ help: ## show this
 	@echo "  ENGINE=$(ENGINE)    auto, docker, podman or buildah"
 	@echo "  ARCH=$(ARCH)         amd64 or arm64; this machine's where empty"
 	@echo "  DIARIZATION=$(DIARIZATION)  none, or sortformer (x86-cuda): NeMo and its weights go in"
+	@echo "  KEY=$(KEY)    the private key that signs bundles: wlk-appliance bundle keygen $(KEY)"
 	@echo "  POLICY=$(POLICY)     what the models' licences must allow: any, redistributable or commercial"
 
 appliance: setup ## fetch, bake, build, save, and show the image working with networking off
@@ -78,6 +81,14 @@ sources: setup ## fetch the source code that TARGET compiles
 
 save: image ## save that image under dist/
 	@wlk-appliance image save --target $(TARGET) --model $(MODEL) $(VARIANT)
+
+bundle: image-$(IMAGE) ## make what is carried to a site, under dist/, signed with KEY (SPLIT=3900M, SINCE=an earlier one)
+	@wlk-appliance bundle create --target $(IMAGE) --model $(MODEL) $(VARIANT) --key $(KEY) \
+	    $(if $(ARCH),--arch $(ARCH)) $(if $(SPLIT),--split $(SPLIT)) $(if $(SINCE),--since $(SINCE))
+
+push: image-$(IMAGE) ## copy that image into REGISTRY=host:5000/wlk, and read it back (PUSH=: more flags, such as --insecure)
+	@wlk-appliance push --registry $(or $(REGISTRY),$(error say where: REGISTRY=host:5000/wlk)) --target $(IMAGE) \
+	    --model $(MODEL) $(VARIANT) $(if $(ARCH),--arch $(ARCH)) $(PUSH)
 
 demo: setup ## run that image with networking off and stream speech through it
 	@wlk-appliance demo --target $(TARGET) --model $(MODEL) $(VARIANT)

@@ -60,7 +60,7 @@ while IFS= read -r row; do
         name="${BASH_REMATCH[4]}"
         digest["$name"]="${BASH_REMATCH[2]}"
         size["$name"]="${BASH_REMATCH[3]}"
-        if [ "${BASH_REMATCH[1]}" = whole ]; then whole="$name"; else parts+=("$name"); fi
+        if [ "${BASH_REMATCH[1]}" = whole ]; then joint="$name"; else parts+=("$name"); fi
     else
         die "PARTS, line $number is malformed: $row" "get it again"
     fi
@@ -70,7 +70,7 @@ sum_of() {
     openssl dgst -sha256 -r "$1" | cut -d ' ' -f 1
 }
 
-joined="$to/$whole.joining"
+joined="$to/$joint.joining"
 [ -f "$joined" ] || : >"$joined" || die "can't write to $to" "--to names another folder"
 have="$(stat --format %s "$joined")"
 at=0
@@ -101,10 +101,10 @@ if [ "${#missing[@]}" != 0 ]; then
     echo "${#missing[@]} of ${#parts[@]} parts are still to come: run this again where they are, with --to $to" >&2
     exit 3
 fi
-if [ "$(sum_of "$joined")" != "${digest[$whole]}" ]; then
+if [ "$(sum_of "$joined")" != "${digest[$joint]}" ]; then
     rm -f "$joined"
     die "the parts together are not what was signed" "run this again: it begins anew"
 fi
 tar --extract --no-same-owner --directory "$to" --file "$joined" || die "can't unpack $joined" "is there room on the disk? df -h $to"
 rm -f "$joined"
-echo "whole: $to/${whole%.tar}"
+echo "whole: $to/${joint%.tar}"

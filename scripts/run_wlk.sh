@@ -6,14 +6,16 @@ usage() {
     cat <<'END'
 usage: run_wlk.sh MODEL [OPTIONS]
 
-Start the appliance with a model in the background, as container `wlk`.
+Start the appliance with a model in the background, as container `wlk`, and serve the network.
 
   -f, --foreground     stay in front; Ctrl-C stops it
+  --lan LANGUAGE       language of the speech where a client names none: auto, en, zh, ... (auto)
   --port N             port on this machine (8000)
-  --lan                serve the whole network, not this machine only
+  --local              serve this machine only
   --models-dir DIR     models of this site instead of those in the image:
                        DIR/faster-whisper-MODEL and DIR/pytorch-whisper-MODEL
-  --gpus SPEC          hand GPUs in: all, or device=N
+                       (/data/whisper_models, where no image holds MODEL)
+  --gpus SPEC          hand GPUs in: all, or device=N (on a Jetson: all)
   -h, --help           show this
 
 WLK_IMAGE names another image, WLK_ENGINE another engine; WLK_NAME another container name.
@@ -42,14 +44,16 @@ value_of() {
 model=""
 foreground=0
 port=8000
-address=127.0.0.1
+address=0.0.0.0
+language=""
 models_dir=""
 gpus=""
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) usage && exit 0 ;;
         -f | --foreground) foreground=1 ;;
-        --lan) address=0.0.0.0 ;;
+        --local) address=127.0.0.1 ;;
+        --lan) value_of "$1" $# && language="$2" && shift ;;
         --port) value_of "$1" $# && port="$2" && shift ;;
         --models-dir) value_of "$1" $# && models_dir="$2" && shift ;;
         --gpus) value_of "$1" $# && gpus="$2" && shift ;;
@@ -63,6 +67,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$model" ] || misused "which model?" "for example: run_wlk.sh base"
 case "$model" in *[!A-Za-z0-9._-]*) misused "not a model name: $model" ;; esac
+case "$language" in *[!a-z]* | -*) misused "not a language: $language" "auto, or a code such as en or zh" ;; esac
 case "$port" in '' | *[!0-9]*) misused "not a port: $port" "a number from 1 to 65535" ;; esac
 [ "$port" -ge 1 ] && [ "$port" -le 65535 ] || misused "not a port: $port" "a number from 1 to 65535"
 
@@ -87,25 +92,39 @@ find_engine() {
 engine="$(find_engine)"
 
 loaded() { "$engine" images --format '{{.Repository}}:{{.Tag}}' | sed 's|^localhost/||' | grep '^wlk-appliance:' || true; }
-image="${WLK_IMAGE:-}"
-if [ -z "$image" ]; then
-    # A site's own models run in any of our images.
-    wanted="$model"
-    [ -z "$models_dir" ] || wanted='*'
+# The first image that holds a model, or any with '*', and that can use a GPU, or need not.
+image_with() {
+    local candidate
     for candidate in $(loaded | grep -v ':[0-9]'); do
         case "$candidate" in
             wlk-appliance:cpu-*) [ -z "$gpus" ] || continue ;; # it can't use a GPU
             *) [ -n "$gpus" ] || continue ;;
         esac
         # An image may hold several models: wlk-appliance:cpu-base_small.
-        # shellcheck disable=SC2254 # wanted is a pattern on purpose
+        # shellcheck disable=SC2254 # it is a pattern on purpose
         case "$candidate" in
-            wlk-appliance:*-$wanted | wlk-appliance:*-${wanted}_* | wlk-appliance:*_$wanted | wlk-appliance:*_${wanted}_*)
-                image="$candidate"
-                break
+            wlk-appliance:*-$1 | wlk-appliance:*-${1}_* | wlk-appliance:*_$1 | wlk-appliance:*_${1}_*)
+                echo "$candidate"
+                return
                 ;;
         esac
     done
+}
+jetson=0
+if [ -e "${WLK_TEGRA_RELEASE:-/etc/nv_tegra_release}" ]; then
+    jetson=1
+    gpus="${gpus:-all}"
+fi
+image="${WLK_IMAGE:-}"
+site_models="${WLK_SITE_MODELS:-/data/whisper_models}"
+if [ -z "$image" ] && [ -z "$models_dir" ]; then
+    image="$(image_with "$model")"
+    if [ -z "$image" ] && { [ -d "$site_models/faster-whisper-$model" ] || [ -d "$site_models/pytorch-whisper-$model" ]; }; then
+        models_dir="$site_models"
+    fi
+fi
+if [ -z "$image" ] && [ -n "$models_dir" ]; then
+    image="$(image_with '*')" # a site's own models run in any of our images
 fi
 if [ -z "$image" ] || ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     have="$(loaded | tr '\n' ' ')"
@@ -116,7 +135,7 @@ if [ -z "$image" ] || ! "$engine" image inspect "$image" >/dev/null 2>&1; then
     for candidate in {,dist/}wlk-appliance-*-"$model"{,"-$machine"}.tar.gz; do
         [ ! -f "$candidate" ] || archive="$candidate"
     done
-    echo "  hint: $engine load --input $archive" >&2
+    echo "  hint: $engine load --input $archive; or copy the model to $site_models" >&2
     exit 1
 fi
 
@@ -144,7 +163,7 @@ if [ -n "$models_dir" ]; then
     parent="$models_dir"
     [ ! -d "$models_dir/$model" ] || parent="$models_dir/$model"
     for half in "faster-whisper-$model" "pytorch-whisper-$model"; do
-        [ -d "$parent/$half" ] || die "$parent has no $half" "copy it there; a model is a pair of both folders"
+        [ -d "$parent/$half" ] || die "$parent has no $half" "copy that folder to $parent/$half: a model is a pair of both"
     done
     hidden="$(find "$parent/faster-whisper-$model" "$parent/pytorch-whisper-$model" -type f ! -perm -o=r | head -n 1)"
     [ -z "$hidden" ] || die "the appliance's user may not read $hidden" "chmod -R a+rX $parent"
@@ -152,12 +171,21 @@ if [ -n "$models_dir" ]; then
     options+=(--volume "$parent:/site-models:ro" --env "WLK_ENCODER_DIR=/site-models/faster-whisper-$model"
         --env "WLK_DECODER_DIR=/site-models/pytorch-whisper-$model" --env WLK_VAD_FILE=/models/silero_vad.onnx)
 fi
-if [ -n "$gpus" ]; then
-    options+=(--gpus "$gpus" --env WLK_DEVICE=cuda)
+if [ "$jetson" = 1 ]; then
+    options+=(--runtime nvidia --env "NVIDIA_VISIBLE_DEVICES=${gpus#device=}" --env WLK_DEVICE=cuda)
+elif [ -n "$gpus" ]; then
+    case "$(basename "$engine")" in
+        podman*) gpus="${gpus//\"/}" && options+=(--device "nvidia.com/gpu=${gpus#device=}") ;;
+        *) options+=(--gpus "$gpus") ;;
+    esac
+    options+=(--env WLK_DEVICE=cuda)
 fi
+[ -z "$language" ] || options+=(--env "WLK_LANGUAGE=$language")
 
+shown=127.0.0.1
+[ "$address" = 127.0.0.1 ] || shown="$(hostname)"
 if [ "$foreground" = 1 ]; then
-    echo "wlk: $image on https://$address:$port (Ctrl-C stops it)" >&2
+    echo "wlk: $image on https://$shown:$port (Ctrl-C stops it)" >&2
     exec "$engine" run --rm "${options[@]}" "$image"
 fi
 if ! said="$("$engine" run --detach --restart unless-stopped "${options[@]}" "$image" 2>&1)"; then
@@ -167,7 +195,5 @@ if ! said="$("$engine" run --detach --restart unless-stopped "${options[@]}" "$i
         *) die "the container did not start: $said" ;;
     esac
 fi
-shown=127.0.0.1
-[ "$address" = 127.0.0.1 ] || shown="$(hostname)"
 echo "wlk: $image is starting as container $name: https://$shown:$port"
 echo "wlk: log: $engine logs -f $name; stop: $engine rm -f $name"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What verify.sh and join.sh share: options' errors, which key is trusted, and whether a list is signed with it.
-# Sourced by them; they set $key and $trust from their options, and $work, a folder of their own.
+# What verify.sh, apply.sh and join.sh share: options' errors, which key is trusted, whether a list is signed with it, and
+# whether files are as listed. Sourced by them; they set $key and $trust from their options, and $work, a folder of
+# their own.
 # shellcheck disable=SC2154
 
 die() {
@@ -66,4 +67,55 @@ require_signed() {
     signer="$(fingerprint_of "$work/key")"
     openssl pkeyutl -verify -pubin -inkey "$work/key" -rawin -in "$work/list" -sigfile "$work/signature" >/dev/null 2>&1 ||
         die "$PWD/$1 is not signed with the key $signer" "it was changed, or signed by someone else: do not use it"
+}
+
+# What is listed and not checked yet: size and SHA-256 by path.
+declare -A size=() digest=()
+
+# Take a row such as `file SHA256 SIZE PATH`; false where it is another.
+is_file_row() {
+    local word='[A-Za-z0-9_][A-Za-z0-9._+-]*'
+    [[ "$1" =~ ^file\ ([0-9a-f]{64})\ ([0-9]+)\ ($word(/$word)*)$ ]] || return 1
+    digest["${BASH_REMATCH[3]}"]="${BASH_REMATCH[1]}"
+    size["${BASH_REMATCH[3]}"]="${BASH_REMATCH[2]}"
+}
+
+# Check that the folder we are in holds the listed files, LIST and LIST.sig, and nothing else; tells all that is wrong.
+# Sets $checked, how many there are.
+check_files() {
+    local list="$1" file seen unread problems=() plain=() whole=()
+    shopt -s dotglob globstar nullglob
+    for file in **; do
+        if [ -z "${size[$file]:-}" ]; then
+            if [ ! -L "$file" ] && [ -d "$file" ]; then continue; fi
+            case "$file" in "$list" | "$list.sig") ;; *) problems+=("$(printf %q "$file"): not in the list") ;; esac
+        elif [ -L "$file" ] || [ ! -f "$file" ]; then
+            problems+=("$file: no plain file")
+            unset "size[$file]"
+        else
+            plain+=("$file")
+        fi
+    done
+    while read -r seen file; do
+        if [ "$seen" = "${size[$file]}" ]; then
+            whole+=("$file")
+        else
+            problems+=("$file: $seen bytes instead of ${size[$file]}")
+        fi
+        unset "size[$file]"
+    done < <([ "${#plain[@]}" = 0 ] || stat --format '%s %n' -- "${plain[@]}")
+    for file in "${!size[@]}"; do
+        problems+=("$file: missing")
+    done
+    checked="${#whole[@]}"
+    unread="$checked"
+    while read -r seen file; do
+        file="${file#\*}"
+        [ "$seen" = "${digest[$file]}" ] || problems+=("$file: its content has changed")
+        unread=$((unread - 1))
+    done < <([ "${#whole[@]}" = 0 ] || openssl dgst -sha256 -r "${whole[@]}")
+    [ "$unread" = 0 ] || problems+=("$unread files can't be read")
+    [ "${#problems[@]}" != 0 ] || return 0
+    printf '  %s\n' "${problems[@]}" >&2
+    die "$PWD is not as it was signed" "copy it again from where it came from; use nothing of it"
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The Debian packages that `make test` needs beside Python's: a browser with its driver, a tracer of system calls, and a
-# second container engine.
+# The Debian packages that `make test` needs beside Python's: a browser with its driver, a tracer of system calls, other
+# container engines, a registry and a tool that fills it.
 set -euo pipefail
 
-wanted=(chromium chromium-driver strace openssl podman buildah)
+wanted=(chromium chromium-driver strace openssl podman buildah skopeo docker-registry zstd)
 missing=()
 for package in "${wanted[@]}"; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

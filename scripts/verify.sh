@@ -2,7 +2,6 @@
 # Check a bundle before anything of it is used: its signature, then every file. Needs bash, coreutils and openssl 3,
 # and nothing else.
 set -euo pipefail
-shopt -s dotglob globstar nullglob
 export LC_ALL=C
 
 usage() {
@@ -50,64 +49,26 @@ trap 'rm -rf "$work"' EXIT
 require_signed CONTENTS
 
 # From here on the list can be trusted; it is still read to the letter.
-declare -A size=() digest=() fact=()
+declare -A fact=()
 number=0
-word='[A-Za-z0-9_][A-Za-z0-9._+-]*'
 while IFS= read -r row; do
     number=$((number + 1))
     if [ "$number" = 1 ]; then
         [ "$row" = "wlk-bundle 1" ] || die "this bundle is of another kind: $row" "use the verify.sh that came with it"
-    elif [[ "$row" =~ ^file\ ([0-9a-f]{64})\ ([0-9]+)\ ($word(/$word)*)$ ]]; then
-        digest["${BASH_REMATCH[3]}"]="${BASH_REMATCH[1]}"
-        size["${BASH_REMATCH[3]}"]="${BASH_REMATCH[2]}"
-    elif [[ "$row" =~ ^(version|target|models|architecture|image|archive|tar|tag)\ ([A-Za-z0-9._+:/\ -]+)$ ]]; then
+    elif [[ "$row" =~ ^(version|target|models|architecture|image|archive|tar|tag|layer)\ ([A-Za-z0-9._+:/\ -]+)$ ]]; then
         fact["${BASH_REMATCH[1]}"]="${BASH_REMATCH[2]}"
     else
-        die "CONTENTS, line $number is malformed: $row" "get the bundle again"
+        is_file_row "$row" || die "CONTENTS, line $number is malformed: $row" "get the bundle again"
     fi
 done <"$work/list"
-for name in version architecture archive; do
+for name in version architecture archive tar; do
     [ -n "${fact[$name]:-}" ] || die "CONTENTS does not tell $name" "get the bundle again"
 done
-
-problems=0
-problem() {
-    echo "  $1" >&2
-    problems=$((problems + 1))
-}
-
-plain=()
-for file in **; do
-    if [ -z "${size[$file]:-}" ]; then
-        if [ ! -L "$file" ] && [ -d "$file" ]; then continue; fi
-        case "$file" in CONTENTS | CONTENTS.sig) ;; *) problem "$(printf %q "$file"): not in the list" ;; esac
-    elif [ -L "$file" ] || [ ! -f "$file" ]; then
-        problem "$file: no plain file"
-        unset "size[$file]"
-    else
-        plain+=("$file")
-    fi
-done
-whole=()
-while read -r seen file; do
-    if [ "$seen" = "${size[$file]}" ]; then
-        whole+=("$file")
-    else
-        problem "$file: $seen bytes instead of ${size[$file]}"
-    fi
-    unset "size[$file]"
-done < <([ "${#plain[@]}" = 0 ] || stat --format '%s %n' -- "${plain[@]}")
-for file in "${!size[@]}"; do
-    problem "$file: missing"
-done
-unread="${#whole[@]}"
-while read -r seen file; do
-    file="${file#\*}"
-    [ "$seen" = "${digest[$file]}" ] || problem "$file: its content has changed"
-    unread=$((unread - 1))
-done < <([ "${#whole[@]}" = 0 ] || openssl dgst -sha256 -r "${whole[@]}")
-[ "$unread" = 0 ] || problem "$unread files can't be read"
-[ "$problems" = 0 ] || die "$PWD is not as it was signed" "copy it again from where it came from; use nothing of it"
+if [ ! -e "${fact[archive]}" ] && [ -e image.tar ]; then # put together from a delta
+    unset "size[${fact[archive]}]"
+    read -r "digest[image.tar]" "size[image.tar]" <<<"${fact[tar]}"
+fi
+check_files CONTENTS
 
 case "$(uname -m)" in x86_64) machine=amd64 ;; aarch64) machine=arm64 ;; *) machine="$(uname -m)" ;; esac
 [ "${fact[architecture]}" = "$machine" ] ||
@@ -121,4 +82,4 @@ if [ -f "$installed" ] && [ "$downgrade" = 0 ]; then
     [ "$newest" = "${fact[version]}" ] ||
         die "the bundle holds version ${fact[version]}, and $present is installed" "--allow-downgrade takes it nevertheless"
 fi
-echo "good: ${fact[target]:-} with ${fact[models]:-}, version ${fact[version]}, for $machine; ${#digest[@]} files, signed with $signer"
+echo "good: ${fact[target]:-} with ${fact[models]:-}, version ${fact[version]}, for $machine; $checked files, signed with $signer"

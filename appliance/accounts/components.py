@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any, Literal
+
+from appliance.digest import sha256_file
 
 Kind = Literal["debian", "python", "model", "recording"]
 
@@ -54,13 +56,21 @@ def debian_packages(root: Path = Path("/")) -> Iterator[Component]:
             yield Component("debian", fields["Package"], fields["Version"], architecture=fields["Architecture"])
 
 
-def python_distributions(folder: Path) -> list[Component]:
-    """The distributions installed in a folder, sorted by name."""
-    found = [
-        Component("python", plain_name(one.metadata["Name"]), one.version, *_licence(one))
-        for one in distributions(path=[str(folder)])
-    ]
-    return sorted(found, key=lambda component: component.name)
+def python_distributions(folders: Sequence[Path], compiled: Path | None = None) -> list[Component]:
+    """The distributions installed in folders, sorted by name; of one that is in several, that of the first.
+
+    Args:
+        compiled: a folder of wheels that were made in the build: their SHA-256 is told.
+    """
+    wheels = sorted(compiled.glob("*.whl")) if compiled else []
+    made = {plain_name(wheel.name.partition("-")[0]): sha256_file(wheel) for wheel in wheels}
+    found: dict[str, Component] = {}
+    for one in distributions(path=list(map(str, folders))):
+        name = plain_name(one.metadata["Name"])
+        digest = made.get(name, "")
+        source = "compiled in the build" if digest else ""
+        found.setdefault(name, Component("python", name, one.version, *_licence(one), sha256=digest, source=source))
+    return [found[name] for name in sorted(found)]
 
 
 def models(models_dir: Path) -> Iterator[Component]:

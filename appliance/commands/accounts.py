@@ -20,11 +20,14 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write " + SBOM_FILE)
     parser.add_argument("--models-dir", type=Path, default=os.environ.get("WLK_MODELS_DIR", "/models"))
-    parser.add_argument("--libraries", type=Path, default=Path("/opt/wlk/lib"), help="default: %(default)s")
+    parser.add_argument(
+        "--libraries", type=Path, nargs="+", default=[Path("/opt/wlk/lib")], metavar="DIR", help="default: /opt/wlk/lib"
+    )
+    parser.add_argument("--compiled", type=Path, metavar="DIR", help="wheels that were made in the build")
     given = parser.parse_args(argv)
     components = [
         *debian_packages(),
-        *python_distributions(given.libraries),
+        *python_distributions(given.libraries, given.compiled),
         *models(given.models_dir),
     ]
     if not any(component.kind == "model" for component in components):

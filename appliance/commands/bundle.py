@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance import log
-from appliance.container.build import Names
+from appliance.container.build import Names, image_archive
 from appliance.container.target import NO_DIARIZATION, load_target
-from appliance.delivery.create import COMPRESSIONS, create_bundle
+from appliance.delivery.compression import COMPRESSIONS
+from appliance.delivery.create import create_bundle
+from appliance.delivery.delta import create_delta
 from appliance.delivery.keys import fingerprint, generate, load_private, load_public
 from appliance.delivery.parts import part_size, split_bundle
 from appliance.delivery.verify import verify_bundle
@@ -59,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         default="zstd",
         help="of the image; Docker before 23 needs the program zstd at the site [%(default)s]",
     )
+    create.add_argument(
+        "--since", type=Path, metavar="BUNDLE", help="also a delta for a site that has this one (or its list alone)"
+    )
     create.add_argument("--split", type=part_size, metavar="SIZE", help="cut the file into parts, such as 3900M")
     create.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s")
     verify = actions.add_parser("verify", help="check a bundle's folder or file against its signed list")
@@ -89,4 +94,9 @@ def _create(given: argparse.Namespace) -> None:
         print(f"     {parts}  the same in {len(list(parts.glob('*.tar.*')))} parts")
     else:
         print(f"     {bundle.file}  the same as one file, {bundle.file.stat().st_size / 1e6:.0f} MB")
+    if given.since:
+        plain = image_archive(names, _BUILD / "images")
+        delta = create_delta(bundle.folder, plain, given.since, key, compression=given.compression)
+        size = sum(path.stat().st_size for path in delta.rglob("*") if path.is_file())
+        print(f"     {delta}  for a site that has {given.since}, {size / 1e6:.1f} MB")
     print(f"signed with {fingerprint(key.public_key())}")

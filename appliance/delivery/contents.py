@@ -11,6 +11,7 @@ A line for each fact, words separated by one space, so that bash reads it as it 
     tag wlk-appliance:cpu-base
     archive image.tar.zst
     tar 3b1d... 1146186752
+    layer 71659a9d... 512 118204416
     file 9e51... 420145152 image.tar.zst
     file ...
 """
@@ -23,6 +24,8 @@ from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 
 LIST_FILE, SIGNATURE_FILE = "CONTENTS", "CONTENTS.sig"
+PLAIN_ARCHIVE = "image.tar"
+"""Stands in for the compressed archive in a bundle that was put together from a delta."""
 
 _FIRST = "wlk-bundle 1"
 _DIGEST = "[0-9a-f]{64}"
@@ -36,6 +39,7 @@ _FACTS = {
     "archive": _WORD,
     "tar": f"{_DIGEST} [0-9]+",
 }
+_LAYER = re.compile(rf"layer ({_DIGEST}) ([0-9]+) ([0-9]+)")
 _TAG = re.compile(r"tag ([a-z0-9][a-z0-9._/-]*:[A-Za-z0-9_][A-Za-z0-9._-]*)")
 _FILE = re.compile(rf"file ({_DIGEST}) ([0-9]+) ({_WORD}(?:/{_WORD})*)")
 
@@ -47,6 +51,15 @@ class Entry:
     sha256: str
     size: int
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlace:
+    """Where a layer lies in the uncompressed archive: its bytes there are what ``sha256`` is of."""
+
+    sha256: str
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,7 @@ class Contents:
     archive: str
     tar_sha256: str
     tar_size: int
+    layers: tuple[LayerPlace, ...]
     files: tuple[Entry, ...]
 
     def text(self) -> str:
@@ -79,6 +93,7 @@ class Contents:
         }
         rows = [_FIRST, *(f"{key} {value}" for key, value in facts.items())]
         rows += [f"tag {tag}" for tag in self.tags]
+        rows += [f"layer {layer.sha256} {layer.offset} {layer.size}" for layer in self.layers]
         rows += [f"file {entry.sha256} {entry.size} {entry.path}" for entry in self.files]
         return "\n".join(rows) + "\n"
 
@@ -96,11 +111,14 @@ def parse_contents(text: str) -> Contents:
         raise _bad(len(rows) + 1, "", "the last line is not complete")
     facts: dict[str, str] = {}
     tags: list[str] = []
+    layers: list[LayerPlace] = []
     files: dict[str, Entry] = {}
     for number, row in enumerate(rows[1:], 2):
         key, _, rest = row.partition(" ")
         if found := _TAG.fullmatch(row):
             tags.append(found[1])
+        elif found := _LAYER.fullmatch(row):
+            layers.append(LayerPlace(found[1], int(found[2]), int(found[3])))
         elif found := _FILE.fullmatch(row):
             if found[3] in files:
                 raise _bad(number, row, "a file is listed twice")
@@ -124,6 +142,7 @@ def parse_contents(text: str) -> Contents:
         archive=facts["archive"],
         tar_sha256=tar_sha256,
         tar_size=int(tar_size),
+        layers=tuple(layers),
         files=tuple(files.values()),
     )
 

@@ -2,11 +2,11 @@
 
 import logging
 import shutil
+import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,25 +15,17 @@ from appliance.container.accounts import is_account
 from appliance.container.archive import read_archive
 from appliance.container.build import Names, image_archive
 from appliance.container.save import write_accounts
-from appliance.delivery.contents import LIST_FILE, SIGNATURE_FILE, Contents, entries
-from appliance.delivery.keys import public_pem
+from appliance.delivery.compression import Compression, compress
+from appliance.delivery.contents import LIST_FILE, PLAIN_ARCHIVE, SIGNATURE_FILE, Contents, LayerPlace, entries
+from appliance.delivery.keys import KEY_FILE, public_pem
 from appliance.delivery.single import SUFFIX, write_single
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
-from appliance.packages import install_packages
 from appliance.pair.locate import find_pair
-from appliance.run import run
 
 log = logging.getLogger(__name__)
 
-Compression = Literal["zstd", "gzip"]
-COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
-
-KEY_FILE = "key.pem"
-
-_COMPRESSORS = {"zstd": ("zstd", ["--quiet", "-10", "--threads=0", "--stdout"], ".zst")}
-_COMPRESSORS["gzip"] = ("gzip", ["--no-name", "--stdout"], ".gz")
-_CARRIED = ("scripts/verify.sh", "scripts/signed.sh", "scripts/run_wlk.sh", "LICENSE", "docs/API.md")
+_ALONG = ("scripts/verify.sh", "scripts/signed.sh", "scripts/run_wlk.sh", "LICENSE", "docs/API.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +60,8 @@ def create_bundle(
     if not plain.is_file():
         raise ApplianceError(f"{names.full} was not built here: no {plain}", "build it: wlk-appliance image build")
     folder = dist / f"{names.bundle}.bundle"
-    partial = folder.with_name(f".{folder.name}.partial")
+    file = folder.with_name(folder.name + SUFFIX)
+    partial, unfinished = (path.with_name(f".{path.name}.partial") for path in (folder, file))
     shutil.rmtree(partial, ignore_errors=True)
     started = time.monotonic()
     try:
@@ -76,14 +69,13 @@ def create_bundle(
         contents = _fill(partial, names, plain, key, pairs_dir, extra_models, compression)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-        file = folder.with_name(folder.name + SUFFIX)
-        unfinished = file.with_name(f".{file.name}.partial")
         write_single(folder, contents, unfinished)
         unfinished.rename(file)
     except OSError as error:
         raise ApplianceError(f"can't write {folder}: {error.strerror}", "is there room on the disk? df -h") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        unfinished.unlink(missing_ok=True)
     log.info("bundle: made in %.0f s", time.monotonic() - started)
     return Bundle(folder, file, contents)
 
@@ -102,10 +94,10 @@ def _fill(
     for model in extra_models:
         find_pair(pairs_dir, model)
         shutil.copytree(pairs_dir / model, folder / "models" / model)
-    for name in _CARRIED:
+    for name in _ALONG:
         shutil.copy2(name, folder / Path(name).name)
     (folder / KEY_FILE).write_bytes(public_pem(key.public_key()))
-    archive = _compress(plain, folder, compression)
+    archive = compress(plain, folder / PLAIN_ARCHIVE, compression).name
     contents = Contents(
         version=__version__,
         target=names.target,
@@ -116,6 +108,7 @@ def _fill(
         archive=archive,
         tar_sha256=sha256_file(plain),
         tar_size=plain.stat().st_size,
+        layers=layer_places(plain),
         files=entries(folder),
     )
     text = contents.text().encode()
@@ -124,11 +117,11 @@ def _fill(
     return contents
 
 
-def _compress(plain: Path, folder: Path, compression: Compression) -> str:
-    program, options, suffix = _COMPRESSORS[compression]
-    if shutil.which(program) is None:
-        install_packages([program], "to compress the image's archive")
-    packed = folder / f"image.tar{suffix}"
-    with plain.open("rb") as source, packed.open("wb") as target:
-        run([program, *options], stdin=source, stdout=target, hint=f"is there room in {folder.parent}? df -h")
-    return packed.name
+def layer_places(plain: Path) -> tuple[LayerPlace, ...]:
+    """Where the layers lie in an archive as `appliance.container.reproducible` writes it."""
+    with tarfile.open(plain, "r:") as archive:
+        return tuple(
+            LayerPlace(member.name.partition("/")[0], member.offset_data, member.size)
+            for member in archive
+            if member.name.endswith("/layer.tar")
+        )

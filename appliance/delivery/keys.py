@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from appliance.errors import ApplianceError
 
 PUBLIC_SUFFIX = ".pub"
+KEY_FILE = "key.pem"
+"""The public key in what is carried: to be trusted by its fingerprint only."""
 
 _FORMATS = "an Ed25519 key in PEM, as `wlk-appliance bundle keygen` makes it"
 

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from appliance.delivery.keys import public_pem
+from appliance.delivery.keys import KEY_FILE, public_pem
 from appliance.errors import ApplianceError, UsageError
 
 LIST_FILE, SIGNATURE_FILE = "PARTS", "PARTS.sig"
-KEY_FILE = "key.pem"
 
 _FIRST = "wlk-parts 1"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}

@@ -11,6 +11,7 @@ from pathlib import Path
 from appliance.delivery.contents import LIST_FILE, SIGNATURE_FILE, Contents, Entry
 
 SUFFIX = ".tar"
+LONGEST_LIST = 10_000_000
 
 _RECORD = tarfile.RECORDSIZE
 _BLOCK = tarfile.BLOCKSIZE
@@ -43,6 +44,17 @@ def write_single(folder: Path, contents: Contents, target: Path) -> None:
                 out.write(piece)
             out.write(padding(entry.size))
         out.write(ending(out.tell()))
+
+
+def read_list(path: Path) -> bytes:
+    """The list at the beginning of a bundle's file, or the file itself where it is a list alone; not checked."""
+    with path.open("rb") as file:
+        first = file.read(_BLOCK)
+        try:
+            size = tarfile.TarInfo.frombuf(first, "utf-8", "strict").size
+        except tarfile.HeaderError:
+            return first + file.read(LONGEST_LIST)
+        return file.read(min(size, LONGEST_LIST))
 
 
 def _pieces(file: Path) -> Iterator[bytes]:

@@ -10,14 +10,13 @@ from typing import IO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from appliance.delivery.contents import LIST_FILE, SIGNATURE_FILE, Contents, parse_contents
+from appliance.delivery.contents import LIST_FILE, PLAIN_ARCHIVE, SIGNATURE_FILE, Contents, Entry, parse_contents
 from appliance.delivery.keys import fingerprint, is_signed
-from appliance.delivery.single import ending, header, padding
+from appliance.delivery.single import LONGEST_LIST, ending, header, padding
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
 
 _PIECE = 1 << 20
-_LONGEST_LIST = 10_000_000
 _SIGNATURE_SIZE = 64
 
 
@@ -36,11 +35,14 @@ def verify_bundle(bundle: Path, key: Ed25519PublicKey) -> Contents:
 def _verify_folder(folder: Path, key: Ed25519PublicKey) -> Contents:
     for name in (LIST_FILE, SIGNATURE_FILE):
         file = folder / name
-        if file.is_symlink() or not file.is_file() or file.stat().st_size > _LONGEST_LIST:
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > LONGEST_LIST:
             raise _broken(folder, f"no {name}")
     text, signature = ((folder / name).read_bytes() for name in (LIST_FILE, SIGNATURE_FILE))
     contents = _trusted(folder, text, signature, key)
     listed = {entry.path: entry for entry in contents.files}
+    if not (folder / contents.archive).exists() and (folder / PLAIN_ARCHIVE).exists():  # put together from a delta
+        del listed[contents.archive]
+        listed[PLAIN_ARCHIVE] = Entry(contents.tar_sha256, contents.tar_size, PLAIN_ARCHIVE)
     problems = []
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder).as_posix()
@@ -69,7 +71,7 @@ def _verify_single(bundle: Path, key: Ed25519PublicKey) -> Contents:
         except tarfile.HeaderError as error:
             raise _broken(bundle, f"not a bundle's file: {error}") from error
         folder, _, name = first.name.partition("/")
-        if name != LIST_FILE or not 0 < first.size <= _LONGEST_LIST:
+        if name != LIST_FILE or not 0 < first.size <= LONGEST_LIST:
             raise _broken(bundle, f"it does not begin with {LIST_FILE}")
         text = file.read(first.size)
         start = header(folder, LIST_FILE, len(text)) + text + padding(len(text))

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 from appliance.accounts.components import Component, debian_packages, models, python_distributions
+from tests.fetch.items import sha256
 
 STATUS = """\
 Package: libc6
@@ -39,11 +40,25 @@ def test_python_distributions_and_their_licences(tmp_path: Path) -> None:
     distribution(tmp_path, "told", "License: BSD")
     distribution(tmp_path, "long", f"License: {'word ' * 50}", "Classifier: License :: OSI Approved :: MIT License")
     distribution(tmp_path, "silent")
-    assert python_distributions(tmp_path) == [
+    assert python_distributions([tmp_path]) == [
         Component("python", "long", "1.0", "MIT License"),
         Component("python", "silent", "1.0"),
         Component("python", "some-thing", "1.0", "MIT OR Apache-2.0", has_spdx=True),
         Component("python", "told", "1.0", "BSD"),
+    ]
+
+
+def test_wheels_made_in_the_build_are_told_with_their_digests(tmp_path: Path) -> None:
+    own, base, compiled = (tmp_path / name for name in ("own", "base", "compiled"))
+    for folder in (own, base, compiled):
+        folder.mkdir()
+    distribution(own, "Made_Here")
+    distribution(base, "Made_Here", "License: another, below")
+    distribution(base, "torch")
+    (compiled / "made_here-1.0-cp312-linux_aarch64.whl").write_bytes(b"wheel")
+    assert python_distributions([own, base], compiled) == [
+        Component("python", "made-here", "1.0", sha256=sha256(b"wheel"), source="compiled in the build"),
+        Component("python", "torch", "1.0"),
     ]
 
 

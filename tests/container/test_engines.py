@@ -4,7 +4,6 @@ import filecmp
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +12,14 @@ import pytest
 from appliance.container.accounts import differences, read_accounts
 from appliance.container.archive import read_archive
 from appliance.container.base import stand_in_name
-from appliance.container.build import Names
 from appliance.container.demo import running, wait_ready
 from appliance.container.engine import Engine, LocalImage
 from appliance.container.engine_setup import ENGINE_VARIABLE, find_engine
 from appliance.container.target import host_architecture
 from tests.conftest import ROOT, missing
+from tests.container.builds import NAMES, build, change_the_code
 
 pytestmark = pytest.mark.image
-
-NAMES = Names("cpu", ("base",))
 
 
 def found(kind: str) -> Engine:
@@ -40,28 +37,6 @@ def _tidy(tmp_path: Path) -> Iterator[None]:
     """Each of these tests writes gigabytes: they go also when it fails."""
     yield
     shutil.rmtree(tmp_path)
-
-
-def build(folder: Path, kind: str, *words: str, action: str = "build", **environment: str) -> Path:
-    """Build in a folder of its own, with what was fetched here; returns the image's archive."""
-    (folder / "build").mkdir(parents=True, exist_ok=True)
-    for name in ("pairs", "store", "wheelhouse", "base"):
-        if not (folder / "build" / name).exists():
-            (folder / "build" / name).symlink_to(ROOT / "build" / name)
-    if not (folder / "images").exists():
-        (folder / "images").symlink_to(ROOT / "images")
-        (folder / "models").symlink_to(ROOT / "models")
-        (folder / "scripts").symlink_to(ROOT / "scripts")
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", "image", action, "--offline", *words],
-        cwd=folder,
-        env={**os.environ, ENGINE_VARIABLE: kind, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "build/images" / f"{NAMES.file}.tar"
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +76,7 @@ def test_a_second_build_makes_the_same_image(image: LocalImage, tmp_path: Path) 
 
 def test_a_changed_line_of_code_changes_a_few_megabytes(image: LocalImage, tmp_path: Path) -> None:
     docker = found("docker")
-    shutil.copytree(ROOT / "appliance", tmp_path / "appliance", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "appliance/log.py").open("a", encoding="utf-8") as code:
-        code.write("# one more line\n")
+    change_the_code(tmp_path)
     before = ROOT / "build/images" / f"{NAMES.file}.tar"
     try:
         after = read_archive(build(tmp_path, "docker"))

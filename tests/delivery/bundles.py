@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from appliance.delivery.contents import LIST_FILE, SIGNATURE_FILE, Contents, entries
+from appliance.delivery.contents import LIST_FILE, SIGNATURE_FILE, Contents, LayerPlace, entries
 from appliance.delivery.keys import public_pem
 from tests.conftest import ROOT
 
@@ -37,6 +37,7 @@ def make(folder: Path, key: Ed25519PrivateKey, version: str = "0.2.0", architect
         archive="image.tar.zst",
         tar_sha256=archive,
         tar_size=len(FILES["image.tar.zst"]),
+        layers=(LayerPlace("2" * 64, 512, 1024),),
         files=entries(folder),
     )
     sign(folder, contents.text(), key)

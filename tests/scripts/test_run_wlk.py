@@ -15,7 +15,9 @@ import pytest
 from appliance.container.build import Names
 from appliance.container.engine import Engine
 from appliance.container.engine_setup import find_engine
+from appliance.pair.locate import Pair
 from tests.conftest import ROOT, missing
+from tests.programs import put
 
 SCRIPT = ROOT / "scripts/run_wlk.sh"
 
@@ -36,6 +38,8 @@ def run_wlk(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (("base", "--port", "eighty"), "not a port: eighty"),
         (("base", "--port", "0"), "not a port: 0"),
         (("base", "--port", "70000"), "not a port: 70000"),
+        (("base", "--lan"), "--lan needs a value"),
+        (("base", "--lan", "--local"), "not a language: --local"),
         (("../base",), "not a model name: ../base"),
     ],
 )
@@ -49,7 +53,7 @@ def test_wrong_use_is_told_with_status_2(words: tuple[str, ...], message: str) -
 def test_help_needs_no_engine() -> None:
     done = run_wlk("--help", WLK_ENGINE="/none")
     assert done.returncode == 0
-    for option in ("-f", "--port", "--lan", "--models-dir", "--gpus"):
+    for option in ("-f", "--port", "--lan", "--local", "--models-dir", "--gpus"):
         assert option in done.stdout
 
 
@@ -57,6 +61,57 @@ def test_an_engine_that_does_not_answer_is_told() -> None:
     done = run_wlk("base", WLK_ENGINE="/none/docker")
     assert done.returncode == 1
     assert "/none/docker does not answer" in done.stderr
+
+
+LOADED = "wlk-appliance:cpu-base\nwlk-appliance:0.1.0-cpu-base\nwlk-appliance:jetson-thor-base\n"
+
+
+def started(tmp_path: Path, engine: str, *words: str, **environment: str) -> tuple[str, str]:
+    """What an engine that is a stand-in is asked to run, and what the script says."""
+    body = f"""case "$1" in
+images) printf '{LOADED}' ;;
+inspect) echo false ;;
+run) echo "$@" >{tmp_path}/asked ;;
+esac"""
+    program = put(tmp_path / "bin", engine, body)
+    places = {"WLK_TEGRA_RELEASE": f"{tmp_path}/none", "WLK_SITE_MODELS": f"{tmp_path}/models"}
+    done = run_wlk(*words, **{**places, "WLK_ENGINE": str(program), **environment})
+    asked = tmp_path / "asked"
+    return asked.read_text(encoding="utf-8") if asked.exists() else "", done.stderr
+
+
+def test_gpus_are_handed_in_as_each_engine_wants_it(tmp_path: Path) -> None:
+    for engine, spec, wanted in (
+        ("docker", '"device=2"', '--gpus "device=2"'),
+        ("docker", "all", "--gpus all"),
+        ("podman", '"device=2"', "--device nvidia.com/gpu=2"),
+        ("podman", "all", "--device nvidia.com/gpu=all"),
+    ):
+        asked, _ = started(tmp_path, engine, "base", "--gpus", spec)
+        assert f" {wanted} " in asked and " WLK_DEVICE=cuda " in asked
+        assert asked.endswith("wlk-appliance:jetson-thor-base\n")
+
+
+def test_a_jetson_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "release").write_text("# R38", encoding="utf-8")
+    asked, _ = started(tmp_path, "docker", "base", WLK_TEGRA_RELEASE=f"{tmp_path}/release")
+    assert " --runtime nvidia --env NVIDIA_VISIBLE_DEVICES=all " in asked and "--gpus" not in asked
+    assert asked.endswith("wlk-appliance:jetson-thor-base\n")
+
+
+def test_models_of_the_site_are_taken_where_no_image_holds_them(tmp_path: Path) -> None:
+    halves = [tmp_path / "models" / f"{half}-whisper-medium" for half in ("faster", "pytorch")]
+    halves[0].mkdir(parents=True)
+    asked, said = started(tmp_path, "docker", "medium")
+    assert (asked, "has no pytorch-whisper-medium" in said) == ("", True)
+    assert f"copy that folder to {halves[1]}" in said
+    halves[1].mkdir()
+    asked, _ = started(tmp_path, "docker", "medium")
+    assert f"{tmp_path}/models:/site-models:ro" in asked and asked.endswith("wlk-appliance:cpu-base\n")
+    for half in ("faster", "pytorch"):
+        (tmp_path / "models" / f"{half}-whisper-base").mkdir()
+    asked, _ = started(tmp_path, "docker", "base")
+    assert "/site-models" not in asked
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +161,7 @@ def ready(port: int) -> bool:
 
 @pytest.mark.image
 def test_starts_in_the_background_hardened_and_only_once(engine: Engine, site: dict[str, str], port: int) -> None:
-    done = run_wlk("base", "--port", str(port), **site)
+    done = run_wlk("base", "--local", "--port", str(port), **site)
     assert done.returncode == 0, done.stderr
     assert f"https://127.0.0.1:{port}" in done.stdout
     assert ready(port)
@@ -156,7 +211,9 @@ def test_bad_models_dir_is_told(site: dict[str, str], tmp_path: Path) -> None:
 
 @pytest.mark.image
 @pytest.mark.model
-def test_lan_and_models_of_the_site(engine: Engine, site: dict[str, str], port: int, tmp_path: Path, base_pair) -> None:  # type: ignore[no-untyped-def]
+def test_network_language_and_models_of_the_site(
+    engine: Engine, site: dict[str, str], port: int, tmp_path: Path, base_pair: Pair
+) -> None:
     for folder in (base_pair.encoder_dir, base_pair.decoder_file.parent):
         (tmp_path / folder.name).mkdir()
         for file in folder.iterdir():
@@ -164,7 +221,7 @@ def test_lan_and_models_of_the_site(engine: Engine, site: dict[str, str], port: 
             copy.write_bytes(file.read_bytes())
             copy.chmod(0o644)
     tmp_path.chmod(0o755)
-    done = run_wlk("base", "--lan", "--port", str(port), "--models-dir", str(tmp_path), **site)
+    done = run_wlk("base", "--lan", "en", "--port", str(port), "--models-dir", str(tmp_path), **site)
     assert done.returncode == 0, done.stderr
     assert ready(port), engine.run(["logs", site["WLK_NAME"]], capture=True).stderr
     pem = ssl.get_server_certificate(("127.0.0.1", port))
@@ -173,6 +230,8 @@ def test_lan_and_models_of_the_site(engine: Engine, site: dict[str, str], port: 
     names = x509.load_pem_x509_certificate(pem.encode()).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert socket.gethostname() in names.value.get_values_for_type(x509.DNSName)
     assert engine.output(["port", site["WLK_NAME"]]).startswith(f"8000/tcp -> 0.0.0.0:{port}")
+    settings = engine.output(["inspect", "--format", "{{.Config.Env}}", site["WLK_NAME"]])
+    assert "WLK_LANGUAGE=en" in settings
     mounts = engine.output(["inspect", "--format", "{{range .Mounts}}{{.Source}} {{.RW}};{{end}}", site["WLK_NAME"]])
     assert f"{tmp_path} false;" in mounts
 
