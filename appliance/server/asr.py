@@ -36,9 +36,9 @@ async def serve_asr(socket: WebSocket) -> None:
     if socket.headers.get(REFUSE_HEADER) == "handshake":
         try:
             service.check_place()
-        except ApplianceError as error:
-            log.info("%s: %s (%s, before the handshake)", who, error.message, error.code)
-            event = error_event(error)
+        except ApplianceError as refusal:
+            log.info("%s: %s (%s, before the handshake)", who, refusal.message, refusal.code)
+            event = error_event(refusal)
             headers = {"retry-after": str(event["retry_after_s"])}
             await socket.send_denial_response(JSONResponse(event, 503, headers))
             return
