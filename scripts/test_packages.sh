@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The Debian packages that `make test` needs beside Python's: a browser with its driver, a tracer of system calls, other
-# container engines, a registry and a tool that fills it.
+# container engines, a registry and a tool that fills it, and the proxies of deploy/.
 set -euo pipefail
 
-wanted=(chromium chromium-driver strace openssl podman buildah skopeo docker-registry zstd)
+wanted=(chromium chromium-driver strace openssl podman buildah skopeo docker-registry zstd nginx haproxy)
 missing=()
 for package in "${wanted[@]}"; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -17,5 +17,15 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     exit 0
 fi
 echo "tests: installing ${missing[*]}" >&2
+# The tests run proxies of their own; none is to be this machine's, neither now nor after its next start.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
 apt-get -qq update
 DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
+for package in "${missing[@]}"; do
+    case "$package" in nginx | haproxy | docker-registry) systemctl --quiet disable "$package" 2>/dev/null || true ;; esac
+done

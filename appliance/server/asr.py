@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 
+from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
@@ -21,15 +22,27 @@ from appliance.server.service import Service
 
 log = logging.getLogger(__name__)
 
+REFUSE_HEADER = "wlk-refuse"
+"""Set to "handshake" by proxies that have several servers: a refusal that another one may not share is HTTP 503."""
+
 FAREWELL_S = 5.0
 """How long a client has for its own closing after the last message."""
 
 
 async def serve_asr(socket: WebSocket) -> None:
-    """One client. It is always accepted first, so that a refusal can say why."""
+    """One client. It is accepted first, so that a refusal can say why; but not where a proxy can try another server."""
     service: Service = socket.app.state.service
-    await socket.accept()
     who = f"{socket.client.host}:{socket.client.port}" if socket.client else "client"
+    if socket.headers.get(REFUSE_HEADER) == "handshake":
+        try:
+            service.check_place()
+        except ApplianceError as refusal:
+            log.info("%s: %s (%s, before the handshake)", who, refusal.message, refusal.code)
+            event = error_event(refusal)
+            headers = {"retry-after": str(event["retry_after_s"])}
+            await socket.send_denial_response(JSONResponse(event, 503, headers))
+            return
+    await socket.accept()
     session = asyncio.ensure_future(_session(socket, service))
     try:
         await asyncio.wait({session})

@@ -119,13 +119,13 @@ class Service:
         """How many clients are served at once: as set, or as measured when the engine warmed up."""
         return self.settings.max_sessions or (self._engine.capacity if self._engine else 0)
 
-    @contextlib.contextmanager
-    def seat(self, connection: Stoppable) -> Iterator[None]:
-        """Count a connection while it uses the engine.
+    def check_place(self) -> None:
+        """Whether one more client can be served now.
 
         Raises:
-            ApplianceError: code ``over_capacity``.
+            ApplianceError: code ``over_capacity``, ``not_ready`` or ``restarting``.
         """
+        self.engine()
         places = self.places
         if len(self._connections) >= places:
             raise ApplianceError(
@@ -133,6 +133,15 @@ class Service:
                 "connect again when another client has finished, or raise --max-sessions (WLK_MAX_SESSIONS)",
                 code="over_capacity",
             )
+
+    @contextlib.contextmanager
+    def seat(self, connection: Stoppable) -> Iterator[None]:
+        """Count a connection while it uses the engine.
+
+        Raises:
+            ApplianceError: as of `check_place`.
+        """
+        self.check_place()
         self._connections.add(connection)
         try:
             yield

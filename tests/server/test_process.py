@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from appliance.pair.locate import Pair
 from tests.server.running import Running, environment, opened, receive, refused_start, running, trusting
@@ -176,3 +176,23 @@ def test_default_language_the_model_lacks_ends_the_server(flags: list[str]) -> N
 def test_misspelt_variable_is_remarked(flags: list[str], tmp_path: Path) -> None:
     with running(flags, tmp_path, env=environment(WLK_MAX_SESSION="3")) as server:
         server.wait_for("unknown variable WLK_MAX_SESSION: did you mean WLK_MAX_SESSIONS")
+
+
+def test_for_a_proxy_a_refusal_comes_before_the_handshake(flags: list[str], tmp_path: Path) -> None:
+    def refused(server: Running) -> tuple[int, str, str]:
+        with pytest.raises(InvalidStatus) as raised:
+            opened(server, additional_headers={"WLK-Refuse": "handshake"})
+        answer = raised.value.response
+        return answer.status_code, json.loads(answer.body or b"{}")["code"], answer.headers["retry-after"]
+
+    with running(["--no-tls", "--max-sessions", "1", *flags], tmp_path) as server:
+        assert refused(server) == (503, "not_ready", "3")
+        server.wait_for("ready: base")
+        with opened(server, additional_headers={"WLK-Refuse": "handshake"}) as first:
+            assert receive(first)["type"] == "config"
+            assert refused(server) == (503, "over_capacity", "10")
+            with opened(server) as second:
+                assert receive(second)["code"] == "over_capacity"
+                with pytest.raises(ConnectionClosed):
+                    second.recv(timeout=10)
+                assert second.close_code == 1013
