@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "serve": "turn live speech into text over a WebSocket",
     "transcribe": "stream a recording through a server, or in this process: text, subtitles or JSON",
     "health": "ask a running server whether it is alive, or ready",
+    "cert": "make, renew or show the server's certificate and its local CA",
     "bench": "stream recordings at real-time pace and measure accuracy, latency and cost",
     "selftest": "load a pair, transcribe a known recording and compare",
     "accounts": "write a bill of what an image holds; its build runs this in it",

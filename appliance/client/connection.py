@@ -138,7 +138,7 @@ async def _connected(options: ClientOptions) -> AsyncIterator[ClientConnection]:
     except ssl.SSLCertVerificationError as error:
         raise ApplianceError(
             f"the certificate of {where} is not trusted: {error.verify_message}",
-            "give the server's certificate with --cacert FILE (it is in its state folder), or --insecure",
+            "give the device's CA with --cacert FILE (its page has it at /ca.pem), or --insecure",
         ) from error
     except ssl.SSLError as error:
         raise ApplianceError(f"no TLS with {where}: {error.reason}", "a server without TLS is at ws://...") from error

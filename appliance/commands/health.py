@@ -11,6 +11,8 @@ from appliance.errors import UsageError
 from appliance.server.places import own_certificate
 
 _OFF = ("0", "false", "no", "off", "f", "n")
+_NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -69,6 +71,8 @@ def _context(host: str) -> ssl.SSLContext:
     own = own_certificate()
     if own:
         context.load_verify_locations(own)
+        # A clock that is late, as after a start without a battery, is no illness of the server.
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""Routes: the page, the socket, health; and the headers on every answer."""
+"""Routes: the page, the socket, health, the CA; and the headers on every answer."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +18,7 @@ from appliance.errors import ApplianceError
 from appliance.server.asr import serve_asr
 from appliance.server.protocol import error_event
 from appliance.server.service import Service
+from appliance.server.trust import trust_routes
 
 WEB = Path(__file__).parent / "web"
 ASSETS = {
@@ -40,8 +41,11 @@ HEADERS = {
 }
 
 
-def create_app(service: Service, on_failure: Callable[[], None]) -> Starlette:
-    """The application. Loading begins with its lifespan; ``on_failure`` is called if that fails."""
+def create_app(service: Service, on_failure: Callable[[], None], authority: Path | None = None) -> Starlette:
+    """The application. Loading begins with its lifespan; ``on_failure`` is called if that fails.
+
+    ``authority`` is the file of the CA that browsers may fetch and trust.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -52,6 +56,7 @@ def create_app(service: Service, on_failure: Callable[[], None]) -> Starlette:
     app = Starlette(
         routes=[
             *(Route(path, _asset(*asset), methods=["GET"]) for path, asset in ASSETS.items()),
+            *trust_routes(authority),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/asr", upgrade_needed),

@@ -6,6 +6,10 @@ import socket
 from pathlib import Path
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+GIVEN_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
+"""What may be asked for: also the underscores that some networks use."""
+_CONTAINER = re.compile(r"[0-9a-f]{12}(\.local)?")
+_TEMPORARY = 0x01
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -27,13 +31,24 @@ def host_names(hostname: str | None = None, hosts: Path = Path("/etc/hosts")) ->
     return [name for name in dict.fromkeys(names) if _NAME.fullmatch(name)]
 
 
+def is_passing(name: str) -> bool:
+    """Whether an engine gave this name to a container, for as long as that lives."""
+    return _CONTAINER.fullmatch(name) is not None
+
+
 def host_addresses(proc: Path = Path("/proc/net")) -> list[Address]:
-    """The loopback addresses and those of this machine's interfaces, without link-local ones."""
+    """The loopback addresses and those of this machine's interfaces.
+
+    Without IPv6 addresses that no browser can be pointed at, or only for a day: link-local and temporary ones.
+    """
     found: list[Address] = [ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1")]
     found += _ipv4(_read(proc / "fib_trie"))
     for line in _read(proc / "if_inet6").splitlines():
-        found.append(ipaddress.IPv6Address(bytes.fromhex(line.split()[0])))
-    return [a for a in dict.fromkeys(found) if not a.is_link_local]
+        words = line.split()
+        address = ipaddress.IPv6Address(bytes.fromhex(words[0]))
+        if not address.is_link_local and not int(words[4], 16) & _TEMPORARY:
+            found.append(address)
+    return list(dict.fromkeys(found))
 
 
 def _ipv4(trie: str) -> list[Address]:

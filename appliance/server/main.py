@@ -11,6 +11,7 @@ from appliance.errors import ApplianceError
 from appliance.server.app import create_app
 from appliance.server.memory import share_one_arena
 from appliance.server.models import locate
+from appliance.server.rotation import Rotation
 from appliance.server.service import Service
 from appliance.server.settings import Settings, describe, unknown_variables
 from appliance.server.tls import prepare
@@ -18,17 +19,25 @@ from appliance.server.tls import prepare
 log = logging.getLogger(__name__)
 
 _WAITING = 128
+_ROTATION_TICKS = 600
+"""A minute: how often a running server looks whether its certificate is due, or another lies on disk."""
 _MOST_SESSIONS = 1000
 _HTTP_CONNECTIONS = 64
 """Connections beside those of clients that stream."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn, except that a stop lets clients have their last update first."""
+    """uvicorn, except that a stop lets clients have their last update first, and that its certificate is kept fresh."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, rotation: Rotation | None) -> None:
         super().__init__(config)
         self._service = service
+        self._rotation = rotation
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._rotation and self.config.ssl and counter % _ROTATION_TICKS == _ROTATION_TICKS - 1:
+            await self._rotation.apply(self.config.ssl)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -56,7 +65,7 @@ def run_server(settings: Settings) -> None:
         server.should_exit = True
 
     config = uvicorn.Config(
-        create_app(service, leave),
+        create_app(service, leave, files.authority if files else None),
         http="h11",
         ws="websockets-sansio",
         lifespan="on",
@@ -75,7 +84,7 @@ def run_server(settings: Settings) -> None:
     )
     # uvicorn's own lines name whole addresses, and those may hold a token.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server = Server(config, service)
+    server = Server(config, service, Rotation(settings, files) if files else None)
     # uvicorn raises a stop signal again when it is done; with this, SIGTERM then ends in status 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     log.info("listening on %s", address(settings, listener))

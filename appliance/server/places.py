@@ -4,8 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-CERTIFICATE_NAME = "tls/certificate.pem"
-KEY_NAME = "tls/key.pem"
+TLS_FOLDER = "tls"
+CERTIFICATE_FILE = "certificate.pem"
+KEY_FILE = "key.pem"
+AUTHORITY_FILE = "ca.pem"
+AUTHORITY_KEY_FILE = "ca-key.pem"
 
 
 def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -17,8 +20,8 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def own_certificate(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The self-signed certificate of a server on this machine, if this user can read it."""
+    """The certificate, with its CA, of a server on this machine, if this user can read it."""
     if environ.get("WLK_TLS_CERT"):
         return None
-    path = Path(environ.get("WLK_STATE_DIR") or default_state_dir(environ)) / CERTIFICATE_NAME
+    path = Path(environ.get("WLK_STATE_DIR") or default_state_dir(environ)) / TLS_FOLDER / CERTIFICATE_FILE
     return path if os.access(path, os.R_OK) else None

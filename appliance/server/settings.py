@@ -96,9 +96,9 @@ class Settings(BaseSettings):
         ("*",), description="web origins whose pages may connect, by commas: *, same, or https://name[:port]"
     )
     tls: bool = Field(True, description="serve https and wss; off only behind a proxy that does")
-    tls_cert: Path | None = Field(None, description="own certificate (PEM, with its chain), not a self-signed one")
+    tls_cert: Path | None = Field(None, description="own certificate (PEM, with its chain), not one of the local CA")
     tls_key: Path | None = Field(None, description="private key of --tls-cert (PEM)")
-    tls_names: Names = Field((), description="more names and addresses for the self-signed certificate, by commas")
+    tls_names: Names = Field((), description="more names and addresses for the certificate of the local CA, by commas")
     state_dir: Path = Field(
         default_factory=default_state_dir,
         description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",

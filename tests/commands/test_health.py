@@ -1,9 +1,11 @@
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.server.certificates import days_ago, files_in, put_ours, serving, shake_hands
 from tests.server.running import environment, running
 
 
@@ -33,6 +35,18 @@ def test_imports_little() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_late_clock_is_no_illness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from appliance.commands.health import _context
+
+    put_ours(tmp_path, made=days_ago(-700), leaf_made=days_ago(-700))
+    monkeypatch.setenv("WLK_STATE_DIR", str(tmp_path))
+    monkeypatch.delenv("WLK_TLS_CERT", raising=False)
+    shake_hands(serving(files_in(tmp_path)), "localhost", _context("localhost"))
+    put_ours(tmp_path / "other")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(serving(files_in(tmp_path / "other")), "localhost", _context("localhost"))
+
+
 @pytest.mark.model
 def test_alive_then_ready_under_tls(flags: list[str], tmp_path: Path) -> None:
     with running(flags, tmp_path) as server:
@@ -44,8 +58,8 @@ def test_alive_then_ready_under_tls(flags: list[str], tmp_path: Path) -> None:
         assert status == 0 and said.startswith("ready, model base")
         assert health("--ready", env=environment(PORT=port, WLK_STATE_DIR="/nowhere"))[0] == 0
         other = tmp_path / "other"
-        from appliance.server.tls import self_signed
+        from appliance.server.tls import keep
 
-        self_signed(other)
+        keep(other)
         status, said = health(env=environment(WLK_PORT=port, WLK_STATE_DIR=str(other)))
         assert status == 1 and "certificate" in said.lower()

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from appliance.pair.locate import Pair
+from tests.server.certificates import loaded, put_foreign
 from tests.server.running import Running, environment, opened, receive, refused_start, running, trusting
 
 pytestmark = pytest.mark.model
@@ -54,7 +56,7 @@ def test_http_errors_have_the_one_shape(server: Running) -> None:
 
 
 def test_page_asks_for_nothing_from_outside(server: Running) -> None:
-    for path in ("/", "/app.js", "/transcript.js", "/worklet.js", "/style.css", "/icon.svg"):
+    for path in ("/", "/app.js", "/transcript.js", "/worklet.js", "/style.css", "/icon.svg", "/ca"):
         with urllib.request.urlopen(server.url.rstrip("/") + path, context=trusting(server), timeout=10) as answer:
             text = answer.read().decode()
             assert answer.headers["x-content-type-options"] == "nosniff"
@@ -78,6 +80,33 @@ def test_certificate_names_this_machine(flags: list[str], tmp_path: Path) -> Non
         key = tmp_path / "tls" / "key.pem"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
         assert get(server, "/healthz")[0] == 200
+
+
+def test_the_ca_can_be_fetched_and_then_trusted(flags: list[str], tmp_path: Path) -> None:
+    with running(flags, tmp_path) as server:
+        base = server.url.rstrip("/")
+        with urllib.request.urlopen(f"{base}/ca.pem", context=trusting(server), timeout=10) as answer:
+            fetched = answer.read().decode()
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+        context = ssl.create_default_context(cadata=fetched)
+        with urllib.request.urlopen(f"{base}/ca", context=context, timeout=10) as answer:
+            seen = x509.load_pem_x509_certificate(fetched.encode()).fingerprint(hashes.SHA256()).hex(":").upper()
+            assert seen in answer.read().decode()
+        with urllib.request.urlopen(f"{base}/", context=context, timeout=10) as answer:
+            assert 'href="ca"' in answer.read().decode()
+        server.wait_for(f"SHA-256 {seen}")
+
+
+def test_a_certificate_of_the_site_is_served_and_no_ca_of_ours(flags: list[str], tmp_path: Path) -> None:
+    own = put_foreign(tmp_path)
+    more = ["--tls-cert", str(own.certificate), "--tls-key", str(own.key)]
+    with running([*more, *flags], tmp_path / "state") as server:
+        shown = ssl.get_server_certificate(("127.0.0.1", server.port))
+        assert x509.load_pem_x509_certificate(shown.encode()) == loaded(own.certificate)
+        server.state_dir = tmp_path
+        status, body, _ = get(server, "/ca.pem")
+        assert status == 404 and body["code"] == "not_found" and "the site's own" in str(body["message"])
+    assert not (tmp_path / "state").exists()
 
 
 def test_token(flags: list[str], tmp_path: Path) -> None:

@@ -1,141 +1,166 @@
-import datetime
-import ipaddress
+import logging
 import os
+import signal
 import stat
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from appliance.errors import ApplianceError
-from appliance.server.hostnames import host_addresses, host_names
-from appliance.server.tls import ISSUER, Certificate, check, self_signed, subject_names
-
-
-def make(folder: Path, *, days: float = 10, organisation: str = "site", other_key: bool = False) -> Certificate:
-    """A certificate of someone's own in the places where ours would be."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=100))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName(subject_names()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = Certificate(folder / "tls" / "certificate.pem", folder / "tls" / "key.pem")
-    files.key.parent.mkdir(parents=True, exist_ok=True)
-    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    shown = ec.generate_private_key(ec.SECP256R1()) if other_key else key
-    files.key.write_bytes(
-        shown.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
+from appliance.server.authority import LEAF_DAYS, pem
+from appliance.server.certificate import check
+from appliance.server.renewal import SELF_SIGNED, subject_names
+from appliance.server.settings import Settings
+from appliance.server.tls import due, files_in, keep, prepare
+from tests.server.certificates import (
+    days_ago,
+    loaded,
+    put_foreign,
+    put_ours,
+    serving,
+    shake_hands,
+    stands,
+)
 
 
 def test_made_once_and_reused(tmp_path: Path) -> None:
-    files = self_signed(tmp_path)
-    first = files.certificate.read_bytes(), files.key.read_bytes()
-    assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
-    assert isinstance(check(files).public_key(), ec.EllipticCurvePublicKey)
-    self_signed(tmp_path)
-    assert (files.certificate.read_bytes(), files.key.read_bytes()) == first
+    first = keep(tmp_path)
+    assert "new CA and certificate (first start), browsers must trust the CA once" in first.said
+    assert stat.S_IMODE(first.files.key.stat().st_mode) == 0o600
+    assert due(tmp_path).why == "" and keep(tmp_path).said == ""
+    assert keep(tmp_path).files == first.files
 
 
-def test_key_is_private_under_any_umask(tmp_path: Path) -> None:
+def test_every_name_is_served_under_the_ca(tmp_path: Path) -> None:
+    files = keep(tmp_path, ["box.example", "192.0.2.77"]).files
+    for name in subject_names(["box.example", "192.0.2.77"]):
+        shake_hands(serving(files), str(name.value), files.authority)
+
+
+def test_keys_and_folder_are_private_under_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        files = self_signed(tmp_path)
+        keep(tmp_path)
     finally:
         os.umask(before)
-    assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
-    assert stat.S_IMODE(files.key.parent.stat().st_mode) == 0o700
+    for name, mode in (("key.pem", 0o600), ("ca-key.pem", 0o600), ("certificate.pem", 0o644), ("ca.pem", 0o644)):
+        assert stat.S_IMODE((tmp_path / "tls" / name).stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "tls").stat().st_mode) == 0o700
 
 
-def test_renewed_when_names_change_or_it_expires(tmp_path: Path) -> None:
-    first = self_signed(tmp_path).certificate.read_bytes()
-    second = self_signed(tmp_path, ["new.example"]).certificate.read_bytes()
-    assert second != first
-    assert self_signed(tmp_path).certificate.read_bytes() == second, "a name too many is no reason"
-    files = make(tmp_path, days=-1, organisation=ISSUER)
-    expired = files.certificate.read_bytes()
-    assert self_signed(tmp_path).certificate.read_bytes() != expired
-    check(files)
+def test_a_leaf_rotates_under_the_ca_that_was_trusted(tmp_path: Path) -> None:
+    put_ours(tmp_path, leaf_made=days_ago(LEAF_DAYS - 10))
+    files = files_in(tmp_path)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(pem(loaded(files.authority)))
+    old, old_key = loaded(files.certificate), files.key.read_bytes()
+    said = keep(tmp_path).said
+    assert said.startswith("new certificate until ") and "(the old one expires), the CA stays" in said
+    renewed = shake_hands(serving(files), "localhost", trusted)
+    assert renewed.not_valid_after_utc > old.not_valid_after_utc and files.key.read_bytes() != old_key
 
 
-def test_half_a_pair_is_made_anew(tmp_path: Path) -> None:
-    files = self_signed(tmp_path)
-    files.key.unlink()
-    check(self_signed(tmp_path))
+def test_a_new_ca_is_said_to_need_trust_again_and_keeps_the_old_names(tmp_path: Path) -> None:
+    keep(tmp_path, ["a.example"])
+    said = keep(tmp_path, ["b.example"]).said
+    assert "b.example is outside what the CA may name" in said and "instead of the old one" in said
+    assert keep(tmp_path, ["a.example"]).said == keep(tmp_path, ["b.example"]).said == "", "they don't take turns"
+    for name in ("a.example", "b.example"):
+        shake_hands(serving(files_in(tmp_path)), name, files_in(tmp_path).authority)
+
+
+def test_a_self_signed_certificate_of_before_gives_way(tmp_path: Path) -> None:
+    put_foreign(tmp_path, organisation=SELF_SIGNED)
+    said = keep(tmp_path).said
+    assert "there is no CA yet" in said and "must trust the CA once" in said
+    stands(files_in(tmp_path))
 
 
 def test_certificate_of_a_site_in_our_place_is_kept(tmp_path: Path) -> None:
-    theirs = make(tmp_path, days=3).certificate.read_bytes()
-    assert self_signed(tmp_path, ["new.example"]).certificate.read_bytes() == theirs
+    theirs = put_foreign(tmp_path, days=3).certificate.read_bytes()
+    kept = keep(tmp_path, ["new.example"])
+    assert kept.said == "" and kept.files.authority is None and kept.files.certificate.read_bytes() == theirs
+    assert not (tmp_path / "tls" / "ca.pem").exists()
 
 
-def test_starting_at_once_makes_one_certificate(tmp_path: Path) -> None:
-    threads = [threading.Thread(target=self_signed, args=(tmp_path,)) for _ in range(6)]
+def test_certificate_of_a_site_takes_precedence(tmp_path: Path) -> None:
+    theirs = put_foreign(tmp_path / "site")
+    state = tmp_path / "state"
+    assert prepare(Settings(tls_cert=theirs.certificate, tls_key=theirs.key, state_dir=state)) is not None
+    assert prepare(Settings(tls=False, state_dir=state)) is None
+    assert not state.exists()
+
+
+def test_what_was_done_is_logged_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            assert prepare(Settings(state_dir=tmp_path)) is not None
+    assert len(caplog.messages) == 1 and "first start" in caplog.messages[0]
+
+
+def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ApplianceError, match="can't keep a certificate"):
+        keep(tmp_path / "file" / "state")
+
+
+def test_starting_at_once_makes_one_ca(tmp_path: Path) -> None:
+    said: list[str] = []
+    threads = [threading.Thread(target=lambda: said.append(keep(tmp_path).said)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    check(Certificate(tmp_path / "tls" / "certificate.pem", tmp_path / "tls" / "key.pem"))
-    assert sorted(path.name for path in (tmp_path / "tls").iterdir()) == [".lock", "certificate.pem", "key.pem"]
+    assert len(said) == 6 and len([line for line in said if line]) == 1
+    stands(files_in(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("days", "other_key", "expected"),
-    [(-1, False, "expired on"), (10, True, "the key is not the certificate's")],
-)
-def test_own_certificate_is_checked(tmp_path: Path, days: float, other_key: bool, expected: str) -> None:
-    with pytest.raises(ApplianceError, match=expected) as caught:
-        check(make(tmp_path, days=days, other_key=other_key))
-    assert caught.value.hint
+def killed_after(operations: int, work: Callable[[], object]) -> bool:
+    """Do it in a child that dies, as by kill -9, before its next operation on a file after so many."""
+    child = os.fork()
+    if child == 0:
+        left = operations
+
+        def count(event: str, args: tuple[object, ...]) -> None:
+            nonlocal left
+            if event == "open" or (event.startswith(("os.", "shutil.", "fcntl.")) and event != "os.kill"):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
 
 
-def test_own_certificate_that_is_no_certificate(tmp_path: Path) -> None:
-    files = make(tmp_path)
-    files.certificate.write_text("hello")
-    with pytest.raises(ApplianceError, match="not a PEM certificate"):
-        check(files)
-
-
-def test_names_are_dns_and_ip_entries() -> None:
-    names = subject_names(["Box.Example", "192.0.2.9", "fd00::9", "bücher.example"])
-    assert x509.DNSName("box.example") in names and x509.DNSName("xn--bcher-kva.example") in names
-    assert x509.IPAddress(ipaddress.ip_address("192.0.2.9")) in names
-    assert x509.IPAddress(ipaddress.ip_address("fd00::9")) in names
-
-
-def test_host_names_from_the_hosts_file(tmp_path: Path) -> None:
-    hosts = tmp_path / "hosts"
-    hosts.write_text("127.0.0.1 localhost\n10.1.2.3 box.lab.example box # mine\n10.1.2.4 other.example other\n")
-    assert host_names("box", hosts) == ["localhost", "box", "box.local", "box.lab.example"]
-    assert host_names("_bad_", hosts) == ["localhost"]
-
-
-def test_addresses_are_those_the_kernel_has() -> None:
-    found = host_addresses()
-    assert ipaddress.ip_address("127.0.0.1") in found and ipaddress.ip_address("::1") in found
-    assert not [address for address in found if address.is_link_local]
-
-
-def test_addresses_from_the_kernels_tables(tmp_path: Path) -> None:
-    (tmp_path / "fib_trie").write_text(
-        "Local:\n  +-- 10.0.0.0/8 2 0 2\n     |-- 10.0.0.0\n        /8 link UNICAST\n"
-        "     |-- 10.4.5.6\n        /32 host LOCAL\n     |-- 10.255.255.255\n        /32 link BROADCAST\n"
-    )
-    (tmp_path / "if_inet6").write_text(
-        "fd000000000000000000000000000002 02 40 00 80 eth0\nfe800000000000000000000000000001 02 40 20 80 eth0\n"
-    )
-    assert [str(a) for a in host_addresses(tmp_path)] == ["127.0.0.1", "::1", "10.4.5.6", "fd00::2"]
+@pytest.mark.parametrize("before", ["nothing", "self-signed", "ours"])
+def test_killed_at_any_moment_the_pair_still_fits(tmp_path: Path, before: str) -> None:
+    points = 0
+    while True:
+        state = tmp_path / str(points)
+        if before == "self-signed":
+            put_foreign(state, organisation=SELF_SIGNED)
+        elif before == "ours":
+            put_ours(state)
+        killed = killed_after(points, lambda state=state: keep(state, ["new.example"]))  # type: ignore[misc]
+        files = files_in(state)
+        if before != "nothing" or files.certificate.exists():
+            check(files)
+        if files.authority and files.authority.exists():
+            stands(files)
+        keep(state, ["new.example"])
+        shake_hands(serving(files), "new.example", files.authority)
+        if not killed:
+            break
+        points += 1
+    assert points > 20
