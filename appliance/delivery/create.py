@@ -25,7 +25,14 @@ from appliance.pair.locate import find_pair
 
 log = logging.getLogger(__name__)
 
-_ALONG = ("scripts/verify.sh", "scripts/signed.sh", "scripts/run_wlk.sh", "scripts/wlk_cert.sh", "LICENSE", "docs/API.md")
+_ALONG = (
+    "scripts/verify.sh",
+    "scripts/signed.sh",
+    "scripts/run_wlk.sh",
+    "scripts/wlk_cert.sh",
+    "LICENSE",
+    "docs/API.md",
+)
 
 
 @dataclass(frozen=True, slots=True)
