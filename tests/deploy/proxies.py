@@ -19,11 +19,11 @@ NGINX = ROOT / "deploy" / "nginx" / "wlk.conf"
 HAPROXY = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 KINDS = ("nginx", "haproxy")
 
-# What a distribution's nginx.conf has around the example. Two workers, for counting must work across them.
+# What a distribution's nginx.conf has around the example.
 _NGINX_MAIN = """
 {user}
 daemon off;
-worker_processes 2;
+worker_processes 4;
 pid {folder}/pid;
 error_log stderr;
 events {{ }}
@@ -82,7 +82,8 @@ def site(kind: str, ports: Sequence[int], folder: Path) -> Site:
     if kind == "nginx":
         own |= {
             "listen 80;": f"listen 127.0.0.1:{http_port};",
-            "listen 443 ": f"listen 127.0.0.1:{https_port} ",
+            # reuseport: connections come to all workers alike, as under load. They must count them together.
+            "listen 443 ": f"listen 127.0.0.1:{https_port} reuseport ",
             "/etc/nginx/tls/": f"{folder}/tls/",
             "/var/log/nginx/": f"{folder}/",
         }
