@@ -102,7 +102,7 @@ def test_health_check_turns_healthy_under_tls(engine: Engine, container: str) ->
 
 
 def test_key_is_readable_by_the_server_alone(engine: Engine, container: str) -> None:
-    assert shell(engine, container, "stat -c %a /var/lib/wlk/tls/key.pem") == "600"
+    assert shell(engine, container, "stat -L -c %a /var/lib/wlk/tls/key.pem") == "600"
 
 
 def test_stops_cleanly_on_sigterm(engine: Engine, image: LocalImage) -> None:
