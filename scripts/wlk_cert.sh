@@ -261,6 +261,7 @@ permitted=()     # what the CA there may name
 leaf_names=()    # of this device, for a new certificate
 kept=()          # what the certificate before named as well, so that two who ask for different names don't take turns
 left_out=()
+locked=0
 
 # Whether the CA may name this.
 permits() {
@@ -526,8 +527,10 @@ publish() {
     adopt
     before="$(readlink current || true)"
     for file in "${FILES[@]}"; do link "$file" "current/$file"; done
+    [ -e "$new/key.pem" ] || die "another took this one's files away" "run it again"
     link current "$new"
     sync .
+    [ "$locked" = 1 ] || return 0
     # The set before stays until the next time, for a server that is just reading it.
     for other in set.*; do
         [ "$other" = "$new" ] || [ "$other" = "$before" ] || rm -rf "$other"
@@ -613,9 +616,11 @@ if [ -z "${wlk_cert_in_place:-}" ]; then
 fi
 mkdir -p tls 2>/dev/null || die "can't write in $dir" "run this as its owner or as root, or give another folder: --dir"
 cd tls || die "can't enter $dir/tls"
+# One at a time, the server too. Where there is no flock, of two at once the last wins, and nothing is swept up.
 if command -v flock >/dev/null; then
     { exec 9>>.lock; } 2>/dev/null || die "can't write in $dir/tls" "run this as its owner or as root"
     flock 9
+    locked=1
 fi
 plan
 [ -z "$why" ] || make

@@ -246,6 +246,17 @@ def test_it_needs_bash_coreutils_and_openssl_alone(tmp_path: Path) -> None:
     stands(files_in(tmp_path / "state"))
 
 
+def test_at_once_with_others_and_with_python_makes_one_ca(tmp_path: Path) -> None:
+    if shutil.which("flock") is None:
+        missing("flock, without which the script takes no turns")
+    command = ["bash", str(SCRIPT), "--dir", str(tmp_path)]
+    at_once = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [keep(tmp_path).said, *(process.communicate()[0] for process in at_once)]
+    assert [process.returncode for process in at_once] == [0, 0, 0]
+    assert len([line for line in said if line]) == 1
+    stands(files_in(tmp_path))
+
+
 def test_the_owner_can_read_what_root_made(tmp_path: Path) -> None:
     """The folder is one that its owner can't reach by name, like an engine's volumes."""
     if os.geteuid() != 0:
