@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.server.tls import self_signed
+from appliance.server.tls import keep
 from tests.conftest import ROOT, missing
 from tests.server.running import Running
 
@@ -74,7 +74,7 @@ class Site:
 
 def site(kind: str, ports: Sequence[int], folder: Path) -> Site:
     """Make the files of a proxy before instances on these ports of this machine."""
-    files = self_signed(folder)
+    files = keep(folder).files
     shutil.copy(files.certificate, folder / "tls" / "wlk.pem")
     shutil.copy(files.key, folder / "tls" / "wlk.pem.key")
     https_port, http_port = _free_ports(2)

@@ -2,14 +2,11 @@
 
 import copy
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from appliance import __version__
 from appliance.server.service import STOP_GRACE_S
@@ -73,18 +70,6 @@ def test_the_schemas_are_looked_at() -> None:
         place[path[-1]] = value
         with pytest.raises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
-
-
-@variants
-def test_kustomize_makes_the_same_of_it(folder: Path) -> None:
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed, so the tests' own reading of the kustomization stands alone")
-    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True)
-
-    def by_name(objects: list[Object]) -> dict[tuple[str, str], Object]:
-        return {(item["kind"], item["metadata"]["name"]): item for item in objects}
-
-    assert by_name(list(yaml.safe_load_all(done.stdout))) == by_name(resolved(folder))
 
 
 def test_the_documents_overlay_is_valid(tmp_path: Path) -> None:
