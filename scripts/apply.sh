@@ -23,25 +23,15 @@ END
 # shellcheck source=scripts/signed.sh
 . "$(dirname "$(readlink --canonicalize "$0")")/signed.sh"
 
-key=""
-trust=""
 base="${WLK_PREFIX:-/opt/wlk}/current"
 to="new.bundle"
-folder=""
 options=()
 while [ $# -gt 0 ]; do
     case "$1" in
-        -h | --help) usage && exit 0 ;;
         --base) value_of "$1" $# && base="$2" && shift ;;
         --to) value_of "$1" $# && to="$2" && shift ;;
-        --key) value_of "$1" $# && key="$(readlink --canonicalize "$2")" && shift ;;
-        --trust) value_of "$1" $# && trust="$2" && shift ;;
         --allow-downgrade) options+=("$1") ;;
-        -*) misused "unknown option: $1" ;;
-        *)
-            [ -z "$folder" ] || misused "one folder only: $folder or $1?"
-            folder="$1"
-            ;;
+        *) take_option "$@" && shift $((taken - 1)) ;;
     esac
     shift
 done
@@ -49,8 +39,7 @@ done
 [ -f "$base/CONTENTS" ] || die "no bundle in $base" "--base names the one that this site has"
 to="$(readlink --canonicalize "$to")"
 base="$(readlink --canonicalize "$base")"
-[ -n "$folder" ] || folder="$(dirname "$0")"
-cd "$folder" 2>/dev/null || die "no folder $folder" "name the delta's folder"
+enter_folder
 partial="$to.partial"
 work="$(mktemp -d)"
 trap 'rm -rf "$work" "$partial"' EXIT

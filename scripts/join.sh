@@ -22,28 +22,17 @@ END
 # shellcheck source=scripts/signed.sh
 . "$(dirname "$(readlink --canonicalize "$0")")/signed.sh"
 
-key=""
-trust=""
 to="."
-folder=""
 while [ $# -gt 0 ]; do
     case "$1" in
-        -h | --help) usage && exit 0 ;;
-        --key) value_of "$1" $# && key="$(readlink --canonicalize "$2")" && shift ;;
-        --trust) value_of "$1" $# && trust="$2" && shift ;;
         --to) value_of "$1" $# && to="$2" && shift ;;
-        -*) misused "unknown option: $1" ;;
-        *)
-            [ -z "$folder" ] || misused "one folder only: $folder or $1?"
-            folder="$1"
-            ;;
+        *) take_option "$@" && shift $((taken - 1)) ;;
     esac
     shift
 done
 mkdir -p "$to" || die "can't write to $to" "--to names another folder"
 to="$(cd "$to" && pwd)"
-[ -n "$folder" ] || folder="$(dirname "$0")"
-cd "$folder" 2>/dev/null || die "no folder $folder" "name the folder of the parts"
+enter_folder
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 require_signed PARTS

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# What verify.sh, apply.sh and join.sh share: options' errors, which key is trusted, whether a list is signed with it, and
-# whether files are as listed. Sourced by them; they set $key and $trust from their options, and $work, a folder of
-# their own.
-# shellcheck disable=SC2154
+# What verify.sh, apply.sh and join.sh share: options and their errors, which key is trusted, whether a list is signed with
+# it, and whether files are as listed. Sourced by them; they set $work, a folder of their own, and have a function usage.
+# shellcheck disable=SC2034,SC2154
+
+key=""
+trust=""
+folder=""
 
 die() {
     echo "error: $1" >&2
@@ -19,6 +22,27 @@ misused() {
 # The word after an option, or a clear error.
 value_of() {
     [ "$2" -ge 2 ] || misused "$1 needs a value"
+}
+
+# Take the option that $1 is, where all of them have it, or the folder. Sets $taken, how many words that were.
+take_option() {
+    taken=1
+    case "$1" in
+        -h | --help) usage && exit 0 ;;
+        --key) value_of "$1" $# && key="$(readlink --canonicalize "$2")" && taken=2 ;;
+        --trust) value_of "$1" $# && trust="$2" && taken=2 ;;
+        -*) misused "unknown option: $1" ;;
+        *)
+            [ -z "$folder" ] || misused "one folder only: $folder or $1?"
+            folder="$1"
+            ;;
+    esac
+}
+
+# Go where the files are: the folder that was given, or that of the script.
+enter_folder() {
+    [ -n "$folder" ] || folder="$(dirname "$0")"
+    cd "$folder" 2>/dev/null || die "no folder $folder" "name the folder that was brought"
 }
 
 fingerprint_of() {

@@ -22,26 +22,15 @@ END
 # shellcheck source=scripts/signed.sh
 . "$(dirname "$(readlink --canonicalize "$0")")/signed.sh"
 
-key=""
-trust=""
 downgrade=0
-folder=""
 while [ $# -gt 0 ]; do
     case "$1" in
-        -h | --help) usage && exit 0 ;;
-        --key) value_of "$1" $# && key="$(readlink --canonicalize "$2")" && shift ;;
-        --trust) value_of "$1" $# && trust="$2" && shift ;;
         --allow-downgrade) downgrade=1 ;;
-        -*) misused "unknown option: $1" ;;
-        *)
-            [ -z "$folder" ] || misused "one folder only: $folder or $1?"
-            folder="$1"
-            ;;
+        *) take_option "$@" && shift $((taken - 1)) ;;
     esac
     shift
 done
-[ -n "$folder" ] || folder="$(dirname "$0")"
-cd "$folder" 2>/dev/null || die "no folder $folder" "name the bundle's folder"
+enter_folder
 installed="${WLK_PREFIX:-/opt/wlk}/current/CONTENTS"
 
 work="$(mktemp -d)"
