@@ -49,7 +49,6 @@ declare -A fact=()
 pieces=()
 kept=()
 number=0
-word='[A-Za-z0-9_][A-Za-z0-9._+-]*'
 while IFS= read -r row; do
     number=$((number + 1))
     if [ "$number" = 1 ]; then
@@ -66,8 +65,7 @@ while IFS= read -r row; do
 done <"$work/list"
 check_files DELTA
 
-here="$(openssl dgst -sha256 -r "$base/CONTENTS" | cut -d ' ' -f 1)"
-[ "$here" = "${fact[base]}" ] ||
+[ "$(sum_of "$base/CONTENTS")" = "${fact[base]}" ] ||
     die "this delta is made for another bundle than $base" "ask for one made with --since $base/CONTENTS, or for the whole bundle"
 
 # Unpack $1 into $2 with the program that its name asks for.

@@ -38,9 +38,7 @@ trap 'rm -rf "$work"' EXIT
 require_signed PARTS
 
 parts=()
-declare -A size=() digest=()
 number=0
-word='[A-Za-z0-9_][A-Za-z0-9._+-]*'
 while IFS= read -r row; do
     number=$((number + 1))
     if [ "$number" = 1 ]; then
@@ -54,10 +52,6 @@ while IFS= read -r row; do
         die "PARTS, line $number is malformed: $row" "get it again"
     fi
 done <"$work/list"
-
-sum_of() {
-    openssl dgst -sha256 -r "$1" | cut -d ' ' -f 1
-}
 
 joined="$to/$joint.joining"
 [ -f "$joined" ] || : >"$joined" || die "can't write to $to" "--to names another folder"

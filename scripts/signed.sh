@@ -45,6 +45,11 @@ enter_folder() {
     cd "$folder" 2>/dev/null || die "no folder $folder" "name the folder that was brought"
 }
 
+# The SHA-256 of a file.
+sum_of() {
+    openssl dgst -sha256 -r "$1" | cut -d ' ' -f 1
+}
+
 fingerprint_of() {
     openssl pkey -pubin -in "$1" -outform DER 2>/dev/null | openssl dgst -sha256 -r | cut -d ' ' -f 1
 }
@@ -93,12 +98,13 @@ require_signed() {
         die "$PWD/$1 is not signed with the key $signer" "it was changed, or signed by someone else: do not use it"
 }
 
+# A file's or folder's name, as lists may hold it.
+word='[A-Za-z0-9_][A-Za-z0-9._+-]*'
 # What is listed and not checked yet: size and SHA-256 by path.
 declare -A size=() digest=()
 
 # Take a row such as `file SHA256 SIZE PATH`; false where it is another.
 is_file_row() {
-    local word='[A-Za-z0-9_][A-Za-z0-9._+-]*'
     [[ "$1" =~ ^file\ ([0-9a-f]{64})\ ([0-9]+)\ ($word(/$word)*)$ ]] || return 1
     digest["${BASH_REMATCH[3]}"]="${BASH_REMATCH[1]}"
     size["${BASH_REMATCH[3]}"]="${BASH_REMATCH[2]}"

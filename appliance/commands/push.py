@@ -6,11 +6,10 @@ from pathlib import Path
 
 from appliance import log
 from appliance.container.archive import read_archive
-from appliance.container.build import Names, image_archive
+from appliance.container.build import Names, require_archive
 from appliance.container.engine_setup import ensure_engine
 from appliance.container.registry import TOOLS, Upload, push, repository
 from appliance.container.target import NO_DIARIZATION, load_target
-from appliance.errors import ApplianceError
 from appliance.manifest import DEFAULT_MANIFEST, load_manifest
 
 _BUILD = Path("build")
@@ -35,9 +34,7 @@ def main(argv: Sequence[str]) -> int:
     manifest, target = load_manifest(given.manifest), load_target(given.target, diarization=given.diarization)
     models = [manifest.model(model).name for model in given.model]
     names = Names.of(target, models, target.architecture(given.arch))
-    archive = image_archive(names, _BUILD / "images")
-    if not archive.is_file():
-        raise ApplianceError(f"{names.full} was not built here: no {archive}", "build it: wlk-appliance image build")
+    archive = require_archive(names, _BUILD / "images")
     where = repository(given.registry, names.full)
     upload = Upload(archive, read_archive(archive).image_id, names.full, where, insecure=given.insecure)
     digest, tool = push(upload, given.tool, lambda: ensure_engine(_BUILD))

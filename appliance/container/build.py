@@ -191,6 +191,18 @@ def image_archive(names: Names, folder: Path) -> Path:
     return folder / f"{names.file}.tar"
 
 
+def require_archive(names: Names, folder: Path) -> Path:
+    """The archive of an image that was built here.
+
+    Raises:
+        ApplianceError: it isn't there.
+    """
+    archive = image_archive(names, folder)
+    if not archive.is_file():
+        raise ApplianceError(f"{names.full} was not built here: no {archive}", "build it: wlk-appliance image build")
+    return archive
+
+
 def require_image(engine: Engine, name: str) -> LocalImage:
     """What the engine knows about a local image.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance.container.accounts import is_account, place
 from appliance.container.archive import read_archive
-from appliance.container.build import Names, image_archive
+from appliance.container.build import Names, require_archive
 from appliance.container.engine import LocalImage
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
@@ -47,9 +47,7 @@ def save_image(names: Names, image: LocalImage, folder: Path, dist: Path) -> tup
     if kept is not None:
         log.info("archive: %s is up to date", path)
         return kept, False
-    plain = image_archive(names, folder)
-    if not plain.is_file():
-        raise ApplianceError(f"{names.full} was not built here: no {plain}", "build it: wlk-appliance image build")
+    plain = require_archive(names, folder)
     started = time.monotonic()
     _make_writable(dist)
     packed = dist / f".{path.name}.partial"

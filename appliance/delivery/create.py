@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from appliance import __version__
 from appliance.container.accounts import is_account
 from appliance.container.archive import read_archive
-from appliance.container.build import Names, image_archive
+from appliance.container.build import Names, require_archive
 from appliance.container.save import write_accounts
 from appliance.delivery.compression import Compression, compress
-from appliance.delivery.contents import LIST_FILE, PLAIN_ARCHIVE, SIGNATURE_FILE, Contents, LayerPlace, entries
-from appliance.delivery.keys import KEY_FILE, public_pem
+from appliance.delivery.contents import LIST_FILE, PLAIN_ARCHIVE, Contents, LayerPlace, entries
+from appliance.delivery.keys import KEY_FILE, public_pem, write_signed
 from appliance.delivery.single import SUFFIX, write_single
 from appliance.digest import sha256_file
 from appliance.errors import ApplianceError
@@ -63,9 +63,7 @@ def create_bundle(
     Raises:
         ApplianceError: the image or a pair isn't there, or the disk is full.
     """
-    plain = image_archive(names, archives)
-    if not plain.is_file():
-        raise ApplianceError(f"{names.full} was not built here: no {plain}", "build it: wlk-appliance image build")
+    plain = require_archive(names, archives)
     folder = dist / f"{names.bundle}.bundle"
     file = folder.with_name(folder.name + SUFFIX)
     partial, unfinished = (path.with_name(f".{path.name}.partial") for path in (folder, file))
@@ -118,9 +116,7 @@ def _fill(
         layers=layer_places(plain),
         files=entries(folder),
     )
-    text = contents.text().encode()
-    (folder / LIST_FILE).write_bytes(text)
-    (folder / SIGNATURE_FILE).write_bytes(key.sign(text))
+    write_signed(folder / LIST_FILE, contents.text(), key)
     return contents
 
 

@@ -24,11 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.delivery.compression import Compression, compress
 from appliance.delivery.contents import LIST_FILE, SIGNATURE_FILE, Contents, Entry, entries, parse_contents
-from appliance.delivery.keys import KEY_FILE, public_pem
+from appliance.delivery.keys import KEY_FILE, public_pem, write_signed
 from appliance.delivery.single import read_list
 from appliance.errors import ApplianceError
 
-DELTA_LIST, DELTA_SIGNATURE = "DELTA", "DELTA.sig"
+DELTA_LIST = "DELTA"
 CARRIED = "full"
 """The folder with those files of the whole bundle that the site lacks."""
 
@@ -81,9 +81,7 @@ def create_delta(
         for script in _SCRIPTS:
             shutil.copy2(script, partial)
         rows += [f"file {entry.sha256} {entry.size} {entry.path}" for entry in entries(partial)]
-        text = ("\n".join(rows) + "\n").encode()
-        (partial / DELTA_LIST).write_bytes(text)
-        (partial / DELTA_SIGNATURE).write_bytes(key.sign(text))
+        write_signed(partial / DELTA_LIST, "\n".join(rows) + "\n", key)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:

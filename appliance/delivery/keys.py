@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from appliance.errors import ApplianceError
 
 PUBLIC_SUFFIX = ".pub"
+SIGNATURE_SUFFIX = ".sig"
 KEY_FILE = "key.pem"
 """The public key in what is carried: to be trusted by its fingerprint only."""
 
@@ -93,6 +94,12 @@ def is_signed(content: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def write_signed(file: Path, text: str, key: Ed25519PrivateKey) -> None:
+    """Write a list, and its signature beside it in ``NAME.sig``."""
+    file.write_text(text, encoding="utf-8")
+    file.with_name(file.name + SIGNATURE_SUFFIX).write_bytes(key.sign(text.encode()))
 
 
 def _read(path: Path) -> bytes:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from appliance.delivery.keys import KEY_FILE, public_pem
+from appliance.delivery.keys import KEY_FILE, public_pem, write_signed
 from appliance.errors import ApplianceError, UsageError
 
-LIST_FILE, SIGNATURE_FILE = "PARTS", "PARTS.sig"
+LIST_FILE = "PARTS"
 
 _FIRST = "wlk-parts 1"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -52,9 +52,7 @@ def split_bundle(bundle: Path, size: int, key: Ed25519PrivateKey) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        text = _cut(bundle, size, partial).encode()
-        (partial / LIST_FILE).write_bytes(text)
-        (partial / SIGNATURE_FILE).write_bytes(key.sign(text))
+        write_signed(partial / LIST_FILE, _cut(bundle, size, partial), key)
         (partial / KEY_FILE).write_bytes(public_pem(key.public_key()))
         for script in _SCRIPTS:
             shutil.copy2(script, partial)
