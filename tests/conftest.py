@@ -101,7 +101,7 @@ def base_pair(manifest: Manifest, store: Store, librivox: tuple[Spoken, ...]) ->
 
 
 @pytest.fixture(scope="session")
-def spanish(manifest: Manifest, store: Store) -> Spoken:
-    """A short Spanish sentence."""
-    item = manifest.recording("es-pangrama")
+def french(manifest: Manifest, store: Store) -> Spoken:
+    """A French sentence whose beginning `base` surely translates, "this old whisky"; its end needs a larger model."""
+    item = manifest.recording("fr-pangrama")
     return Spoken(item.name, fetched(item, store), item.language, item.transcript)

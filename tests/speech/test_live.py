@@ -147,17 +147,16 @@ def test_the_language_is_detected(engine: Engine, speech: list[Samples]) -> None
     assert {line.language for line in last.lines} == {"en"}
 
 
-def test_translation_is_english_and_committed_at_pauses(engine: Engine, spanish: Spoken) -> None:
-    """A small model makes little of this sentence, in batch too: what it knows of it comes out in English."""
-    audio = np.concatenate([*decode_file(spanish.path), silence(1.0)])
+def test_translation_is_english_and_committed_at_pauses(engine: Engine, french: Spoken) -> None:
+    audio = np.concatenate([*decode_file(french.path), silence(1.0)])
     plain = StreamOptions(profile=BALANCED)
     as_spoken = run(engine, audio, plain)[-1]
-    assert word_errors(spanish.transcript, committed(as_spoken)).rate < 0.7
+    assert word_errors(french.transcript, committed(as_spoken)).rate < 0.5
     translated = run(engine, audio, replace(plain, task="translate", profile=translating(BALANCED)))[-1]
-    assert {line.language for line in translated.lines} == {"es"}
-    words = normalise(committed(translated))
-    assert len(words) > 4 and "and" in words
-    assert not {"el", "y"} & set(words)
+    assert {line.language for line in translated.lines} == {"fr"}
+    words = set(normalise(committed(translated)))
+    assert {"this", "old"} <= words
+    assert not {"portez", "ce", "vieux", "juge", "qui", "fume"} & words
 
 
 def test_a_prompt_sways_the_spelling_of_names(engine: Engine, speech: list[Samples]) -> None:
