@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "sources": "fetch the source code that a target compiles",
     "image": "build or save a container image, list targets, show or compare archives",
     "bundle": "make and check what is carried to a site, and the keys that sign it",
+    "rollback": "on an installed device, return to the release before",
     "push": "copy an image that was built here into a registry, and read it back",
     "demo": "run an image with networking off and stream a recording through it",
     "serve": "turn live speech into text over a WebSocket",

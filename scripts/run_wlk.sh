@@ -12,14 +12,17 @@ Start the appliance with a model in the background, as container `wlk`, and serv
   --lan LANGUAGE       language of the speech where a client names none: auto, en, zh, ... (auto)
   --port N             port on this machine (8000)
   --local              serve this machine only
+  --aside              without a port, a network, and state that lasts: to try an image
   --models-dir DIR     models of this site instead of those in the image:
                        DIR/faster-whisper-MODEL and DIR/pytorch-whisper-MODEL
                        (/data/whisper_models, where no image holds MODEL)
   --gpus SPEC          hand GPUs in: all, or device=N (on a Jetson: all)
   -h, --help           show this
 
+Settings of the server that are in the environment, such as WLK_TOKEN, are handed on to it.
 WLK_IMAGE names another image, WLK_ENGINE another engine; WLK_NAME another container name.
-WLK_MEMORY is the most memory it may take (6g). Certificate and state stay in the volume `wlk-state`.
+WLK_MEMORY is the most memory it may take (6g). Certificate and state stay in the volume `wlk-state`
+(WLK_STATE_VOLUME: another volume, or a folder).
 To stop: docker rm -f wlk
 END
 }
@@ -45,6 +48,7 @@ model=""
 foreground=0
 port=8000
 address=0.0.0.0
+aside=0
 language=""
 models_dir=""
 gpus=""
@@ -53,6 +57,7 @@ while [ $# -gt 0 ]; do
         -h | --help) usage && exit 0 ;;
         -f | --foreground) foreground=1 ;;
         --local) address=127.0.0.1 ;;
+        --aside) aside=1 ;;
         --lan) value_of "$1" $# && language="$2" && shift ;;
         --port) value_of "$1" $# && port="$2" && shift ;;
         --models-dir) value_of "$1" $# && models_dir="$2" && shift ;;
@@ -147,15 +152,30 @@ if [ -n "$("$engine" ps --all --quiet --filter "name=^$name\$")" ]; then
     "$engine" rm "$name" >/dev/null
 fi
 
-# Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained.
+# Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained; logs are bounded.
 options=(--name "$name" --hostname "$name" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
-    --memory "${WLK_MEMORY:-6g}" --pids-limit 512
-    --volume "${WLK_STATE_VOLUME:-wlk-state}:/var/lib/wlk" --publish "$address:$port:8000" --env "WLK_MODEL=$model")
-if [ "$address" = 0.0.0.0 ]; then
+    --memory "${WLK_MEMORY:-6g}" --pids-limit 512)
+if [ "$foreground" = 1 ]; then
+    options+=(--log-driver none) # who started it reads the log
+else
+    case "$(basename "$engine")" in
+        podman*) options+=(--log-driver k8s-file --log-opt max-size=30mb) ;;
+        *) options+=(--log-driver json-file --log-opt max-size=10m --log-opt max-file=3) ;;
+    esac
+fi
+declare -A settings=([WLK_MODEL]="$model")
+[ -z "$language" ] || settings[WLK_LANGUAGE]="$language"
+if [ "$aside" = 1 ]; then
+    options+=(--network none --tmpfs "/var/lib/wlk:uid=10001,gid=10001,mode=0700")
+    settings[WLK_TLS]=false
+else
+    options+=(--volume "${WLK_STATE_VOLUME:-wlk-state}:/var/lib/wlk" --publish "$address:$port:8000")
+fi
+if [ "$aside" = 0 ] && [ "$address" = 0.0.0.0 ]; then
     # Browsers accept the certificate for these only.
-    names="$(hostname),$(hostname -f 2>/dev/null || true),$(hostname -I 2>/dev/null | tr ' ' ',' || true)"
-    names="$(echo "$names" | tr ',' '\n' | sed '/^$/d' | sort -u | paste -sd, -)"
-    options+=(--env "WLK_TLS_NAMES=$names")
+    names="${WLK_TLS_NAMES:-},$(hostname),$(hostname -f 2>/dev/null || true),$(hostname -I 2>/dev/null | tr ' ' ',' || true)"
+    names="$(echo "$names" | tr ',' '\n' | sed '/^ *$/d' | sort -u | paste -sd, -)"
+    settings[WLK_TLS_NAMES]="$names"
 fi
 if [ -n "$models_dir" ]; then
     [ -d "$models_dir" ] || die "no such folder: $models_dir" "the folder that holds faster-whisper-$model and pytorch-whisper-$model"
@@ -168,19 +188,33 @@ if [ -n "$models_dir" ]; then
     hidden="$(find "$parent/faster-whisper-$model" "$parent/pytorch-whisper-$model" -type f ! -perm -o=r | head -n 1)"
     [ -z "$hidden" ] || die "the appliance's user may not read $hidden" "chmod -R a+rX $parent"
     # The image keeps its own voice activity model and recordings: only the pair comes from outside.
-    options+=(--volume "$parent:/site-models:ro" --env "WLK_ENCODER_DIR=/site-models/faster-whisper-$model"
-        --env "WLK_DECODER_DIR=/site-models/pytorch-whisper-$model" --env WLK_VAD_FILE=/models/silero_vad.onnx)
+    options+=(--volume "$parent:/site-models:ro")
+    settings[WLK_ENCODER_DIR]="/site-models/faster-whisper-$model"
+    settings[WLK_DECODER_DIR]="/site-models/pytorch-whisper-$model"
+    settings[WLK_VAD_FILE]=/models/silero_vad.onnx
 fi
 if [ "$jetson" = 1 ]; then
-    options+=(--runtime nvidia --env "NVIDIA_VISIBLE_DEVICES=${gpus#device=}" --env WLK_DEVICE=cuda)
+    options+=(--runtime nvidia --env "NVIDIA_VISIBLE_DEVICES=${gpus#device=}")
+    settings[WLK_DEVICE]=cuda
 elif [ -n "$gpus" ]; then
     case "$(basename "$engine")" in
         podman*) gpus="${gpus//\"/}" && options+=(--device "nvidia.com/gpu=${gpus#device=}") ;;
         *) options+=(--gpus "$gpus") ;;
     esac
-    options+=(--env WLK_DEVICE=cuda)
+    settings[WLK_DEVICE]=cuda
 fi
-[ -z "$language" ] || options+=(--env "WLK_LANGUAGE=$language")
+# What the environment says to the server is handed on by name, so that no secret stands among the words of a process.
+while IFS= read -r variable; do
+    case "$variable" in
+        WLK_IMAGE | WLK_ENGINE | WLK_NAME | WLK_MEMORY | WLK_STATE_VOLUME | WLK_SITE_MODELS | WLK_TEGRA_RELEASE) ;; # for us
+        WLK_PREFIX | WLK_CONFIG | WLK_STATE | WLK_UNITS | WLK_INSTANCE | WLK_LISTEN | WLK_GPUS | WLK_START_SECONDS) ;; # service.sh
+        WLK_HOST | WLK_PORT | WLK_MODELS_DIR | WLK_STATE_DIR | WLK_ENV_FILE) ;; # fixed by the image
+        *) [ -n "${settings[$variable]:-}" ] || options+=(--env "$variable") ;;
+    esac
+done < <(compgen -e WLK_)
+for variable in "${!settings[@]}"; do
+    options+=(--env "$variable=${settings[$variable]}")
+done
 
 shown=127.0.0.1
 [ "$address" = 127.0.0.1 ] || shown="$(hostname)"
@@ -188,12 +222,17 @@ if [ "$foreground" = 1 ]; then
     echo "wlk: $image on https://$shown:$port (Ctrl-C stops it)" >&2
     exec "$engine" run --rm "${options[@]}" "$image"
 fi
-if ! said="$("$engine" run --detach --restart unless-stopped "${options[@]}" "$image" 2>&1)"; then
+[ "$aside" = 1 ] || options+=(--restart unless-stopped)
+if ! said="$("$engine" run --detach "${options[@]}" "$image" 2>&1)"; then
     "$engine" rm --force "$name" >/dev/null 2>&1 || true
     case "$said" in
         *"already allocated"* | *"address already in use"*) die "port $port is in use" "choose another: --port $((port + 1))" ;;
         *) die "the container did not start: $said" ;;
     esac
+fi
+if [ "$aside" = 1 ]; then
+    echo "wlk: $image is starting aside as container $name"
+    exit 0
 fi
 echo "wlk: $image is starting as container $name: https://$shown:$port"
 echo "wlk: log: $engine logs -f $name; stop: $engine rm -f $name"

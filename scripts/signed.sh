@@ -99,7 +99,7 @@ require_signed() {
 }
 
 # A file's or folder's name, as lists may hold it.
-word='[A-Za-z0-9_][A-Za-z0-9._+-]*'
+word='[A-Za-z0-9_][A-Za-z0-9._+@-]*'
 # What is listed and not checked yet: size and SHA-256 by path.
 declare -A size=() digest=()
 

@@ -44,7 +44,7 @@ while IFS= read -r row; do
     number=$((number + 1))
     if [ "$number" = 1 ]; then
         [ "$row" = "wlk-bundle 1" ] || die "this bundle is of another kind: $row" "use the verify.sh that came with it"
-    elif [[ "$row" =~ ^(version|target|models|architecture|image|archive|tar|tag|layer)\ ([A-Za-z0-9._+:/\ -]+)$ ]]; then
+    elif [[ "$row" =~ ^(version|target|models|architecture|image|made|archive|tar|tag|layer)\ ([A-Za-z0-9._+:/\ -]+)$ ]]; then
         fact["${BASH_REMATCH[1]}"]="${BASH_REMATCH[2]}"
     else
         is_file_row "$row" || die "CONTENTS, line $number is malformed: $row" "get the bundle again"

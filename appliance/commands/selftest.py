@@ -1,14 +1,17 @@
-"""``wlk-appliance selftest``: load a pair, transcribe the recordings that came with it, and compare."""
+"""``wlk-appliance selftest``: transcribe the recordings that came with the models, here or by a server, and compare."""
 
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from appliance import client
+from appliance.client import ClientOptions
 from appliance.errors import ApplianceError
-from appliance.pair.locate import find_pair
+from appliance.pair.locate import Pair, find_pair
 from appliance.speech.audio.decoder import AudioDecoder
+from appliance.speech.audio.file import decode_file
 from appliance.speech.engine import Engine, EngineConfig
 from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ
@@ -20,7 +23,8 @@ WORST_RATE = 0.25
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="wlk-appliance selftest", description="Load a pair, transcribe known recordings with it, and compare."
+        prog="wlk-appliance selftest",
+        description="Transcribe known recordings, with a pair loaded for it or by a running server, and compare.",
     )
     parser.add_argument(
         "--models-dir", type=Path, default=os.environ.get("WLK_MODELS_DIR", "/models"), help="[WLK_MODELS_DIR]"
@@ -30,20 +34,19 @@ def main(argv: Sequence[str]) -> int:
         "--device", choices=["cpu", "cuda"], default=os.environ.get("WLK_DEVICE", "cpu"), help="[WLK_DEVICE]"
     )
     parser.add_argument("--samples", type=Path, help="folder of NAME.wav with NAME.txt (default: MODELS_DIR/samples)")
+    parser.add_argument("--url", help="/asr of a running server: stream to it, with the token in WLK_TOKEN")
     given = parser.parse_args(argv)
-    pair = find_pair(given.models_dir, given.model)
+    pair = None if given.url else find_pair(given.models_dir, given.model)
     samples: Path = given.samples or given.models_dir / "samples"
     recordings = sorted(samples.glob("*.wav"))
     if not recordings:
         raise ApplianceError(f"no recordings in {samples}", "name a folder of NAME.wav and NAME.txt with --samples")
 
-    started = time.monotonic()
-    engine = Engine.load(EngineConfig(pair, given.models_dir / "silero_vad.onnx", device=given.device))
-    print(f"{pair.name}: loaded and warm in {time.monotonic() - started:.1f} s")
-    try:
-        failed = [recording.stem for recording in recordings if not _check(engine, recording)]
-    finally:
-        engine.close()
+    if pair:
+        failed = _here(pair, given.models_dir, given.device, recordings)
+    else:
+        options = ClientOptions(given.url, language="en", token=os.environ.get("WLK_TOKEN") or None)
+        failed = _failed(recordings, lambda recording: _by_server(options, recording))
     if failed:
         raise ApplianceError(
             f"selftest failed on: {', '.join(failed)}", "the models or this build are damaged; build the image again"
@@ -52,15 +55,35 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _check(engine: Engine, recording: Path) -> bool:
+def _here(pair: Pair, models_dir: Path, device: str, recordings: Sequence[Path]) -> list[str]:
+    started = time.monotonic()
+    engine = Engine.load(EngineConfig(pair, models_dir / "silero_vad.onnx", device=device))
+    print(f"{pair.name}: loaded and warm in {time.monotonic() - started:.1f} s")
+    try:
+        return _failed(recordings, lambda recording: transcribe(engine, recording))
+    finally:
+        engine.close()
+
+
+def _failed(recordings: Sequence[Path], heard: Callable[[Path], tuple[str, float]]) -> list[str]:
+    """Names of those that were not understood; ``heard`` gives a recording's text and its length in seconds."""
+    return [recording.stem for recording in recordings if not _check(recording, heard)]
+
+
+def _check(recording: Path, hear: Callable[[Path], tuple[str, float]]) -> bool:
     reference = recording.with_suffix(".txt").read_text(encoding="utf-8").strip()
     started = time.monotonic()
-    heard, seconds = transcribe(engine, recording)
+    heard, seconds = hear(recording)
     found = word_errors(reference, heard)
     factor = (time.monotonic() - started) / max(seconds, 1e-9)
     print(f"{recording.stem}: {heard}", flush=True)
     print(f"  {found.errors} errors in {found.words} words, real-time factor {factor:.2f}")
     return found.rate <= WORST_RATE
+
+
+def _by_server(options: ClientOptions, recording: Path) -> tuple[str, float]:
+    pieces = list(decode_file(recording))
+    return client.transcribe(pieces, options).committed, sum(map(len, pieces)) / SAMPLE_RATE_HZ
 
 
 def transcribe(engine: Engine, recording: Path) -> tuple[str, float]:

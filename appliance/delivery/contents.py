@@ -8,6 +8,7 @@ A line for each fact, words separated by one space, so that bash reads it as it 
     models base
     architecture amd64
     image sha256:8f0c...
+    made 2026-11-22T06:40:00Z
     tag wlk-appliance:cpu-base
     archive image.tar.zst
     tar 3b1d... 1146186752
@@ -30,18 +31,20 @@ PLAIN_ARCHIVE = "image.tar"
 _FIRST = "wlk-bundle 1"
 _DIGEST = "[0-9a-f]{64}"
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9._+@-]*"
 _FACTS = {
     "version": r"[0-9]+(\.[0-9]+)*",
     "target": _WORD,
     "models": rf"{_WORD}( {_WORD})*",
     "architecture": "amd64|arm64",
     "image": f"sha256:{_DIGEST}",
+    "made": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "archive": _WORD,
     "tar": f"{_DIGEST} [0-9]+",
 }
 _LAYER = re.compile(rf"layer ({_DIGEST}) ([0-9]+) ([0-9]+)")
 _TAG = re.compile(r"tag ([a-z0-9][a-z0-9._/-]*:[A-Za-z0-9_][A-Za-z0-9._-]*)")
-_FILE = re.compile(rf"file ({_DIGEST}) ([0-9]+) ({_WORD}(?:/{_WORD})*)")
+_FILE = re.compile(rf"file ({_DIGEST}) ([0-9]+) ({_NAME}(?:/{_NAME})*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class LayerPlace:
 class Contents:
     """What a bundle says of itself.
 
-    ``image_id``: of the image that its archive loads as. ``tar_sha256``, ``tar_size``: of that archive uncompressed.
+    ``image_id``: of the image that its archive loads as; ``made``: when, in UTC, so that a clock far behind is noticed at
+    the site. ``tar_sha256``, ``tar_size``: of that archive uncompressed.
     """
 
     version: str
@@ -74,6 +78,7 @@ class Contents:
     models: tuple[str, ...]
     architecture: str
     image_id: str
+    made: str
     tags: tuple[str, ...]
     archive: str
     tar_sha256: str
@@ -88,6 +93,7 @@ class Contents:
             "models": " ".join(self.models),
             "architecture": self.architecture,
             "image": self.image_id,
+            "made": self.made,
             "archive": self.archive,
             "tar": f"{self.tar_sha256} {self.tar_size}",
         }
@@ -138,6 +144,7 @@ def parse_contents(text: str) -> Contents:
         models=tuple(facts["models"].split()),
         architecture=facts["architecture"],
         image_id=facts["image"],
+        made=facts["made"],
         tags=tuple(tags),
         archive=facts["archive"],
         tar_sha256=tar_sha256,
@@ -160,7 +167,7 @@ def entries(folder: Path) -> tuple[Entry, ...]:
             continue
         entry = Entry(sha256_file(file), file.stat().st_size, path)
         if not _FILE.fullmatch(f"file {entry.sha256} {entry.size} {path}"):
-            raise ApplianceError(f"a file's name can't go into a bundle: {path!r}", "letters, digits and ._+- only")
+            raise ApplianceError(f"a file's name can't go into a bundle: {path!r}", "letters, digits and ._+@- only")
         found.append(entry)
     return tuple(found)
 

@@ -26,13 +26,22 @@ from appliance.pair.locate import find_pair
 log = logging.getLogger(__name__)
 
 _ALONG = (
+    "scripts/install.sh",
+    "scripts/uninstall.sh",
+    "scripts/service.sh",
+    "scripts/site.sh",
     "scripts/verify.sh",
     "scripts/signed.sh",
+    "scripts/apply.sh",
     "scripts/run_wlk.sh",
     "scripts/wlk_cert.sh",
+    "systemd/wlk.env",
     "LICENSE",
     "docs/API.md",
+    "docs/install.md",
+    "docs/settings.md",
 )
+_UNITS = "systemd/*.service", "systemd/*.timer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,9 @@ def _fill(
         shutil.copytree(pairs_dir / model, folder / "models" / model)
     for name in _ALONG:
         shutil.copy2(name, folder / Path(name).name)
+    (folder / "systemd").mkdir()
+    for unit in (unit for pattern in _UNITS for unit in Path().glob(pattern)):
+        shutil.copy2(unit, folder / "systemd" / unit.name)
     (folder / KEY_FILE).write_bytes(public_pem(key.public_key()))
     archive = compress(plain, folder / PLAIN_ARCHIVE, compression).name
     contents = Contents(
@@ -109,6 +121,7 @@ def _fill(
         models=names.models,
         architecture=str(image.config["architecture"]),
         image_id=image.image_id,
+        made=str(image.config["created"]),
         tags=image.tags,
         archive=archive,
         tar_sha256=sha256_file(plain),

@@ -9,6 +9,7 @@ from appliance.commands.selftest import main
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from tests.conftest import Spoken
+from tests.server.running import running
 
 pytestmark = pytest.mark.model
 
@@ -32,6 +33,23 @@ def test_it_passes_where_the_words_are_right_and_fails_where_not(
     (models / "samples/one.txt").write_text("something else was said here", encoding="utf-8")
     with pytest.raises(ApplianceError, match="selftest failed on: one"):
         main(["--models-dir", str(models)])
+
+
+def test_it_asks_a_running_server(
+    models: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(["--no-tls", "--token", "a-secret", *flags], tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        words = ["--models-dir", str(models), "--url", server.url.replace("http", "ws") + "asr"]
+        with pytest.raises(ApplianceError, match="token"):
+            main(words)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WLK_TOKEN", "a-secret")
+            assert main(words) == 0
+            assert "selftest passed: 1 recordings" in capsys.readouterr().out
+            (models / "samples/one.txt").write_text("something else was said here", encoding="utf-8")
+            with pytest.raises(ApplianceError, match="selftest failed on: one"):
+                main(words)
 
 
 def test_it_runs_where_the_server_would_run(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ def make(folder: Path, key: Ed25519PrivateKey, version: str = "0.2.0", architect
         models=("base", "small.en"),
         architecture=architecture,
         image_id=f"sha256:{'1' * 64}",
+        made="2026-11-01T12:00:00Z",
         tags=("wlk-appliance:cpu-base",),
         archive="image.tar.zst",
         tar_sha256=archive,

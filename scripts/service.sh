@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# What the units do. It lies in the folder of a release, beside the image's archive; WLK_INSTANCE is set by wlk@NAME.service.
+set -euo pipefail
+export LC_ALL=C
+
+usage() {
+    cat <<'END'
+usage: service.sh load|cert|serve|ready|clear|try
+
+The steps of the units of the appliance; `systemctl start wlk` takes them all.
+
+  load    hand the image of this release to the engine, if it has not got it
+  cert    make the server's certificate, or renew it, if that is due
+  serve   run the server in its container, in front
+  ready   wait until it serves; fail with the reason if it does not come to that
+  clear   remove what is left of its container
+  try     start the image of this release aside, without a network, stream recordings through it, and compare the text
+
+Settings are in /etc/wlk/wlk.env, those of wlk@NAME.service also in /etc/wlk/NAME.env.
+END
+}
+
+release="$(dirname "$(readlink --canonicalize "$0")")"
+# shellcheck source=scripts/site.sh
+. "$release/site.sh"
+
+instance="${WLK_INSTANCE:-}"
+unit="wlk${instance:+@$instance}.service"
+container="$(container_of "$instance")"
+# Where the count of starts that failed in a row is kept; systemd empties it when the unit is stopped.
+runtime="${RUNTIME_DIRECTORY:-}"
+
+# Show a line in `systemctl status` too.
+say() {
+    echo "wlk: $1"
+    [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify --status="$1" || true
+}
+
+load() {
+    local archive="$release/image.tar"
+    if [ -n "$(image_of "$release")" ]; then
+        echo "wlk: the image is loaded already"
+        return
+    fi
+    [ -f "$archive" ] || archive="$release/$(fact "$release" archive)"
+    [ -f "$archive" ] || die "$archive is missing" "install the bundle again"
+    echo "wlk: loading $archive"
+    case "$archive" in
+        *.zst) # Docker reads it from version 23 on
+            if command -v zstd >/dev/null; then
+                zstd --quiet --decompress --stdout "$archive" | "$engine" load >/dev/null
+            else
+                "$engine" load --input "$archive" >/dev/null || die "$engine can't read $archive" "apt-get install zstd"
+            fi
+            ;;
+        *) "$engine" load --input "$archive" >/dev/null ;;
+    esac || die "the image can't be loaded" "is the disk full? df -h; is the archive whole? $release/verify.sh"
+    [ -n "$(image_of "$release")" ] || die "what $archive loads is not the image of this release" "install the bundle again"
+}
+
+cert() {
+    local words=(--dir "$STATE")
+    [ "$(id -u)" != 0 ] || words+=(--owner "$OWNER")
+    "$release/wlk_cert.sh" "${words[@]}"
+}
+
+# Replace this process by run_wlk.sh with the settings: start MODEL's server with more words.
+start() {
+    local words=("${WLK_MODEL:=$(first_model)}" "$@") image models
+    image="$(image_of "$release")"
+    [ -n "$image" ] || die "the image of this release is not loaded" "systemctl restart wlk-load"
+    [ -z "${WLK_GPUS:-}" ] || words+=(--gpus "$WLK_GPUS")
+    # Not in the image: among those carried beside it, or a site's own.
+    if [[ " $(fact "$release" models) " != *" $WLK_MODEL "* ]]; then
+        models="$release/models"
+        [ -d "$models/$WLK_MODEL" ] || models="${WLK_SITE_MODELS:-/data/whisper_models}"
+        if [ ! -d "$models/$WLK_MODEL" ] && [ ! -d "$models/faster-whisper-$WLK_MODEL" ]; then
+            die "no model $WLK_MODEL here: the image holds $(fact "$release" models)" \
+                "set WLK_MODEL in $CONFIG/wlk.env to one of these; or copy the pair to $models"
+        fi
+        words+=(--models-dir "$models")
+    fi
+    export WLK_IMAGE="$image" WLK_STATE_VOLUME="$STATE" WLK_ENGINE="$engine"
+    exec "$release/run_wlk.sh" "${words[@]}"
+}
+
+first_model() {
+    local models
+    models="$(fact "$release" models)"
+    echo "${models%% *}"
+}
+
+serve() {
+    local failed=0 wait
+    # After a start that failed: 5, 10, 20, 40 s, each time longer; systemd gives up in the end (StartLimitBurst).
+    if [ -n "$runtime" ]; then
+        [ ! -f "$runtime/failed" ] || failed="$(<"$runtime/failed")"
+        echo $((failed + 1)) >"$runtime/failed"
+    fi
+    if [ "$failed" -gt 0 ]; then
+        wait=$((5 * 2 ** (failed < 5 ? failed - 1 : 4)))
+        say "trying again in $wait s"
+        sleep "$wait"
+    fi
+    clear_container
+    say "starting"
+    case "${WLK_LISTEN:-0.0.0.0}" in
+        0.0.0.0) WLK_NAME="$container" start --foreground --port "${WLK_PORT:-8000}" ;;
+        127.0.0.1) WLK_NAME="$container" start --foreground --port "${WLK_PORT:-8000}" --local ;;
+        *) die "WLK_LISTEN is '$WLK_LISTEN'" "0.0.0.0 serves the network, 127.0.0.1 this machine only" ;;
+    esac
+}
+
+healthy() { "$engine" exec "$1" python3 -m appliance health --ready 2>&1; }
+
+# Wait for a container to be ready; fails when that takes too long or `$2` no longer succeeds.
+wait_ready() {
+    local until=$((SECONDS + ${WLK_START_SECONDS:-300}))
+    while [ $SECONDS -lt $until ]; do
+        $2 || return 1
+        ! healthy "$1" >/dev/null || return 0
+        sleep 0.5
+    done
+    return 1
+}
+
+main_alive() { kill -0 "${MAINPID:-$$}" 2>/dev/null; }
+
+# The last error that the unit told since it was started, for those who only see that it failed.
+last_error() {
+    journalctl --unit "$unit" --lines 50 --output cat --since "-${SECONDS}s" 2>/dev/null |
+        grep --extended-regexp '^(error:|  hint:)|ERROR' | tail -n 2 | tr '\n' ' '
+}
+
+ready() {
+    local why
+    if wait_ready "$container" main_alive; then
+        [ -z "$runtime" ] || rm -f "$runtime/failed"
+        say "serving $WLK_MODEL on port ${WLK_PORT:-8000}"
+        return
+    fi
+    if main_alive; then
+        why="it was not ready after ${WLK_START_SECONDS:-300} s: $(healthy "$container" | tail -n 1)"
+    else
+        why="$(last_error || true)"
+    fi
+    say "did not start: ${why:-journalctl -u $unit tells why}"
+    exit 1
+}
+
+clear_container() { "$engine" rm --force --volumes "$container" >/dev/null 2>&1 || true; }
+
+# A container of this release beside the one that serves: neither port nor network, and a state that goes with it.
+try() {
+    container="wlk-try"
+    clear_container
+    trap clear_container EXIT
+    (WLK_NAME="$container" start --aside) >/dev/null || die "the image does not start"
+    if ! wait_ready "$container" running_aside; then
+        "$engine" logs --tail 20 "$container" >&2 || true
+        die "the image starts, but does not come to serve" "the lines above are its log"
+    fi
+    "$engine" exec "$container" python3 -m appliance selftest --url ws://127.0.0.1:8000/asr ||
+        die "the image serves, but not as it should" "the lines above tell what it heard"
+}
+
+running_aside() { [ "$("$engine" inspect --format '{{.State.Running}}' "$container")" = true ]; }
+
+[ $# = 1 ] || misused "one step is needed"
+case "$1" in
+    -h | --help) usage && exit 0 ;;
+    cert) read_settings "$instance" && cert ;;
+    load) need_engine && load ;;
+    serve | ready | try) read_settings "$instance" && need_engine && "$1" ;;
+    clear) need_engine && clear_container ;;
+    *) misused "unknown step: $1" ;;
+esac

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Take the appliance off this machine.
+# shellcheck disable=SC2329 # functions that `step` calls
+set -euo pipefail
+export LC_ALL=C
+
+usage() {
+    cat <<'END'
+usage: uninstall.sh [OPTIONS]
+
+Stop the appliance and remove its units, releases and images. Settings (/etc/wlk) and what the device made for itself
+(/var/lib/wlk: its CA, which browsers may trust) stay, unless told otherwise.
+
+  --purge    remove these too
+  --dry-run  tell what would go, and change nothing
+  -h, --help show this
+END
+}
+
+# shellcheck source=scripts/site.sh
+. "$(dirname "$(readlink --canonicalize "$0")")/site.sh"
+
+purge=0
+dry=0
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -h | --help) usage && exit 0 ;;
+        --purge) purge=1 ;;
+        --dry-run) dry=1 ;;
+        *) misused "unknown option: $1" ;;
+    esac
+    shift
+done
+[ "$(id -u)" = 0 ] || die "this needs root" "sudo $0"
+
+step() {
+    echo "- $1"
+    shift
+    if [ "$dry" = 1 ]; then return; fi
+    "$@"
+}
+
+stop_units() {
+    local unit
+    for unit in wlk.service wlk-cert.timer wlk-cert.service wlk-load.service \
+        $(systemctl list-units --all --plain --no-legend 'wlk@*.service' | cut -d ' ' -f 1) \
+        $(systemctl list-unit-files --no-legend 'wlk@?*.service' | cut -d ' ' -f 1); do
+        systemctl --quiet disable --now "$unit" 2>/dev/null || true
+        systemctl reset-failed "$unit" 2>/dev/null || true
+    done
+}
+
+remove_units() {
+    rm -f "$UNITS"/wlk.service "$UNITS"/wlk@.service "$UNITS"/wlk-load.service "$UNITS"/wlk-cert.service "$UNITS"/wlk-cert.timer
+    rm -rf "$UNITS"/wlk{,@,-load,-cert}.service.d
+    systemctl daemon-reload
+}
+
+remove_images() {
+    local folder image
+    if ! find_engine; then
+        echo "note: no container engine answers, so images stay: docker image rm" >&2
+        return
+    fi
+    for folder in "$PREFIX"/releases/*; do
+        [ -f "$folder/CONTENTS" ] || continue
+        image="$(image_of "$folder")"
+        [ -z "$image" ] || "$engine" image rm --force "$image" >/dev/null || true
+    done
+}
+
+# Read whole before anything is done: the folder that this lies in goes too.
+main() {
+    step "stop wlk, its instances and its timer, and remove their units from $UNITS" stop_units
+    step "remove the images from the engine" remove_images
+    [ "$dry" = 1 ] || remove_units
+    step "remove $PREFIX" rm -rf "$PREFIX"
+    if [ "$purge" = 1 ]; then
+        step "remove $CONFIG and $STATE" rm -rf "$CONFIG" "$STATE"
+    else
+        echo "kept: $CONFIG (settings) and $STATE (the device's CA and certificate); --purge, or rm -rf, removes them"
+    fi
+    exit
+}
+main
