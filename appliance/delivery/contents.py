@@ -69,8 +69,8 @@ class LayerPlace:
 class Contents:
     """What a bundle says of itself.
 
-    ``image_id``: of the image that its archive loads as; ``made``: when, in UTC, so that a clock far behind is noticed at
-    the site. ``tar_sha256``, ``tar_size``: of that archive uncompressed.
+    ``image_id``: of the image that its archive loads as. ``made``: when, in UTC; a clock far behind is noticed by it.
+    ``tar_sha256``, ``tar_size``: of that archive uncompressed.
     """
 
     version: str

@@ -1,0 +1,85 @@
+"""The units as systemd's own checker sees them; tests/boot starts them."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, missing
+
+UNITS = sorted(path.name for pattern in ("*.service", "*.timer") for path in (ROOT / "systemd").glob(pattern))
+SERVICES = [name for name in UNITS if name.endswith(".service")]
+TARGETS = ("sysinit", "basic", "shutdown", "multi-user", "timers", "network", "time-set", "time-sync")
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    if shutil.which("systemd-analyze") is None:
+        missing("systemd-analyze is not installed: apt-get install systemd")
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_these_are_the_units() -> None:
+    assert UNITS == ["wlk-cert.service", "wlk-cert.timer", "wlk-load.service", "wlk.service", "wlk@.service"]
+
+
+def installed(root: Path) -> Path:
+    """A root file system with the units in it, and targets that they name."""
+    units = root / "etc/systemd/system"
+    units.mkdir(parents=True)
+    for name in UNITS:
+        shutil.copy(ROOT / "systemd" / name, units)
+    for name in TARGETS:
+        (units / f"{name}.target").write_text(f"[Unit]\nDescription={name}\n", encoding="utf-8")
+    release = root / "opt/wlk/current"
+    release.mkdir(parents=True)
+    shutil.copy(ROOT / "scripts/service.sh", release)
+    shutil.copy(ROOT / "docs/install.md", release)
+    return units
+
+
+@pytest.mark.parametrize("unit", [name.replace("@.", "@large.") for name in UNITS])
+def test_systemd_finds_nothing_to_remark(unit: str, tmp_path: Path) -> None:
+    installed(tmp_path)
+    done = analyze("verify", f"--root={tmp_path}", unit)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_checker_does_remark_what_is_wrong(tmp_path: Path) -> None:
+    units = installed(tmp_path)
+    with (units / "wlk.service").open("a", encoding="utf-8") as unit:
+        unit.write("[Service]\nRestartSteps=maybe\nProtectEverything=yes\n")
+    done = analyze("verify", f"--root={tmp_path}", "wlk.service")
+    assert "ProtectEverything" in done.stderr
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_little_is_exposed(unit: str) -> None:
+    done = analyze("security", "--offline=true", ROOT / "systemd" / unit)
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    assert float(found[1]) <= 2.0
+
+
+def test_both_services_differ_by_the_instance_alone() -> None:
+    one, many = ((ROOT / "systemd" / name).read_text(encoding="utf-8") for name in ("wlk.service", "wlk@.service"))
+    same = (
+        many.replace(", instance %i", "")
+        .replace("reset-failed wlk@%i", "reset-failed wlk")
+        .replace("Environment=WLK_INSTANCE=%i\n", "")
+        .replace(" and /etc/wlk/%i.env", "")
+        .replace("wlk-service-%i", "wlk-service")
+    )
+    assert same == one
+
+
+def test_every_setting_of_the_file_is_explained() -> None:
+    rows = (ROOT / "systemd/wlk.env").read_text(encoding="utf-8").splitlines()
+    names = [row.partition("=")[0] for row in rows if row and not row.startswith("#")]
+    assert {"WLK_MODEL", "WLK_PORT", "WLK_LANGUAGE", "WLK_GPUS", "WLK_DIARIZATION", "WLK_TOKEN"} <= set(names)
+    for name in names:
+        place = next(number for number, row in enumerate(rows) if row.startswith(f"{name}="))
+        assert rows[place - 1].startswith("# "), f"{name} is not explained"
