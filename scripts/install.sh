@@ -291,8 +291,7 @@ install() {
     step "hand the image to $engine" "$release/service.sh" load
     step "try the image aside: start it without a network, stream a recording through it, compare the text" try "$release" "$before"
     step "install the units into $UNITS, and switch from ${before:-nothing} to $name" switch "$name"
-    step "make the certificate, if that is due" systemctl start wlk-cert
-    echo "- start wlk, and wait until it serves"
+    echo "- make the certificate if that is due, start wlk, and wait until it serves"
     [ "$dry" = 0 ] || exit 0
     if ! restart; then
         why="$(why_failed)"

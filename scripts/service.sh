@@ -58,10 +58,9 @@ load() {
     [ -n "$(image_of "$release")" ] || die "what $archive loads is not the image of this release" "install the bundle again"
 }
 
+# As the server's user, in whose folder it writes.
 cert() {
-    local words=(--dir "$STATE")
-    [ "$(id -u)" != 0 ] || words+=(--owner "$OWNER")
-    "$release/wlk_cert.sh" "${words[@]}"
+    exec setpriv --reuid "${OWNER%:*}" --regid "${OWNER#*:}" --clear-groups "$release/wlk_cert.sh" --dir "$STATE"
 }
 
 # Replace this process by run_wlk.sh with the settings: start MODEL's server with more words.
@@ -136,7 +135,7 @@ ready() {
     local why
     if wait_ready "$container" main_alive; then
         [ -z "$runtime" ] || rm -f "$runtime/failed"
-        say "serving $WLK_MODEL on port ${WLK_PORT:-8000}"
+        say "serving ${WLK_MODEL:-$(first_model)} on port ${WLK_PORT:-8000}"
         return
     fi
     if main_alive; then

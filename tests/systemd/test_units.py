@@ -70,6 +70,7 @@ def test_both_services_differ_by_the_instance_alone() -> None:
         many.replace(", instance %i", "")
         .replace("reset-failed wlk@%i", "reset-failed wlk")
         .replace("Environment=WLK_INSTANCE=%i\n", "")
+        .replace("=wlk@%i\n", "=wlk\n")
         .replace(" and /etc/wlk/%i.env", "")
         .replace("wlk-service-%i", "wlk-service")
     )
