@@ -221,9 +221,6 @@ organisation() {
     done < <(openssl x509 -in "$1" -noout "-$2" -nameopt multiline,utf8)
 }
 
-# Whether there is a certificate, and an organisation of these made it.
-made_by() { is_certificate certificate.pem && among "$(organisation certificate.pem issuer)" "$@"; }
-
 # Whether a certificate is still valid in so many days.
 lasts() { openssl x509 -in "$1" -noout -checkend "$(($2 * DAY))" >/dev/null; }
 
@@ -287,16 +284,19 @@ comes_and_goes() {
 # A certificate that begins in the future is no reason: mostly it is the clock that is late, as after a start
 # of a machine whose clock has no battery, and what would be made then would have expired when the clock is set.
 plan() {
-    local name file before
+    local name file before issuer=""
     for file in "${FILES[@]}"; do
         [ ! -e "$file" ] || [ -r "$file" ] || die "can't read $dir/tls/$file" "run this as its owner or as root"
     done
-    if is_certificate certificate.pem && ! made_by "$AUTHORITY" "$SELF_SIGNED"; then
-        fits certificate.pem key.pem || die "$dir/tls/key.pem is not the key of certificate.pem" "give files that belong together"
-        lasts certificate.pem 0 || die "$dir/tls/certificate.pem, which is the site's own, expired" "renew it"
-        return
+    if is_certificate certificate.pem; then
+        issuer="$(organisation certificate.pem issuer)"
+        if [ "$issuer" != "$AUTHORITY" ] && [ "$issuer" != "$SELF_SIGNED" ]; then
+            fits certificate.pem key.pem || die "$dir/tls/key.pem is not the key of certificate.pem" "give files that belong together"
+            lasts certificate.pem 0 || die "$dir/tls/certificate.pem, which is the site's own, expired" "renew it"
+            return
+        fi
     fi
-    if made_by "$AUTHORITY"; then
+    if [ "$issuer" = "$AUTHORITY" ]; then
         mapfile -t before < <(names_in certificate.pem subjectAltName)
         for name in "${before[@]}"; do
             if ! is_passing "${name#DNS:}" && ! among "$name" "${names[@]}"; then kept+=("$name"); fi
@@ -334,10 +334,9 @@ why_new_authority() {
         why_authority="the CA's key is lost"
     elif ! fits ca.pem ca-key.pem; then
         why_authority="the CA's key is another's"
-    elif ! lasts ca.pem 0; then
-        why_authority="the CA expired"
     elif ! lasts ca.pem "$AUTHORITY_RENEW_DAYS"; then
         why_authority="the CA expires"
+        lasts ca.pem 0 || why_authority="the CA expired"
     fi
 }
 
@@ -350,10 +349,9 @@ why_new_leaf() {
     mapfile -t there < <(names_in certificate.pem subjectAltName)
     if ! openssl verify -CAfile ca.pem -no-CApath -no-CAstore -no_check_time certificate.pem >/dev/null 2>&1; then
         why="the old one is not the CA's"
-    elif ! lasts certificate.pem 0; then
-        why="the old one expired"
     elif ! lasts certificate.pem "$RENEW_DAYS"; then
         why="the old one expires"
+        lasts certificate.pem 0 || why="the old one expired"
     elif ! fits certificate.pem key.pem; then
         why="the key is not the certificate's"
     fi
@@ -591,7 +589,9 @@ case "$(openssl version)" in
 esac
 if [ "$what" = fingerprint ]; then
     cd -- "$dir/tls" 2>/dev/null || die "no CA of ours in $dir/tls" "run this without --fingerprint first"
-    if ! is_certificate ca.pem || ! made_by "$AUTHORITY"; then die "no CA of ours in $dir/tls" "run this without --fingerprint first"; fi
+    if ! is_certificate ca.pem || ! is_certificate certificate.pem || [ "$(organisation certificate.pem issuer)" != "$AUTHORITY" ]; then
+        die "no CA of ours in $dir/tls" "run this without --fingerprint first"
+    fi
     fingerprint ca.pem
     exit 0
 fi

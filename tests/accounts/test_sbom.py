@@ -2,9 +2,6 @@
 
 import json
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-
 from appliance.accounts.components import Component
 from appliance.accounts.sbom import cyclonedx
 
@@ -19,6 +16,9 @@ COMPONENTS = [
 
 
 def test_a_bill_follows_the_schema() -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator  # a second to load, so only where it is used
+
     text = cyclonedx("wlk-appliance", "0.1.0", COMPONENTS)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     assert text == cyclonedx("wlk-appliance", "0.1.0", COMPONENTS)

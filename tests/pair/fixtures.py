@@ -1,5 +1,6 @@
 """A small random model in both formats, and the real base weights through the manifest."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,19 +24,29 @@ def vocabulary(ranks: Path) -> Vocabulary:
     return read_vocabulary(ranks, SMALL.n_vocab)
 
 
-@pytest.fixture
-def small_pair(tmp_path: Path) -> tuple[Path, Path]:
-    return write_pair(tmp_path / "models", "mini")
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model in both formats; tests get copies."""
+    folder = tmp_path_factory.mktemp("small")
+    write_pair(folder / "pair", "mini")
+    save_checkpoint(folder / "mini.pt", SMALL, make_weights(SMALL))
+    return folder
 
 
 @pytest.fixture
-def small_ct2(tmp_path: Path) -> Path:
-    return write_pair(tmp_path / "origin", "mini")[0] / "model.bin"
+def small_pair(tmp_path: Path, made_once: Path) -> tuple[Path, Path]:
+    copy = shutil.copytree(made_once / "pair", tmp_path / "models")
+    return copy / "faster-whisper-mini", copy / "pytorch-whisper-mini"
 
 
 @pytest.fixture
-def small_pt(tmp_path: Path) -> Path:
-    return save_checkpoint(tmp_path / "mini.pt", SMALL, make_weights(SMALL))
+def small_ct2(tmp_path: Path, made_once: Path) -> Path:
+    return shutil.copytree(made_once / "pair", tmp_path / "origin") / "faster-whisper-mini" / "model.bin"
+
+
+@pytest.fixture
+def small_pt(tmp_path: Path, made_once: Path) -> Path:
+    return Path(shutil.copy(made_once / "mini.pt", tmp_path))
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from appliance.baking.derive import Half, decoder_from_ct2, write_ct2
 from appliance.baking.tokenizer_files import read_vocabulary, write_tokenizer_files
@@ -59,6 +58,8 @@ def make_weights(dimensions: Dimensions, seed: int = 0) -> dict[str, Half]:
 
 def save_checkpoint(path: Path, dimensions: Dimensions, weights: dict[str, Half]) -> Path:
     """Save weights the way OpenAI's published checkpoints are laid out."""
+    import torch  # a second to load, and these models are a plugin of every test run
+
     state = {name: torch.from_numpy(half.copy()) for name, half in weights.items()}
     torch.save({"dims": dimensions.as_dict(), "model_state_dict": state}, path)
     return path
@@ -103,6 +104,8 @@ def model_entry(
 
 def save_dangerous(path: Path, marker: Path) -> Path:
     """A ``.pt`` that creates ``marker`` when it is loaded as Python objects."""
+    import torch
+
     torch.save({"dims": SMALL.as_dict(), "model_state_dict": {}, "extra": _Touch(marker)}, path)
     return path
 

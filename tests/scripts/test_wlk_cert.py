@@ -308,38 +308,54 @@ def test_root_follows_no_link_of_the_owners(tmp_path: Path) -> None:
 STEPS = ("mktemp", "chmod", "rm", "sync", "ln", "mv")
 
 
-@pytest.mark.parametrize("before", ["self-signed", "ours"])
-def test_killed_at_any_moment_the_pair_still_fits(tmp_path: Path, before: str) -> None:
-    """Each step is a program: the one whose turn it is kills the script, and itself, instead."""
-    count = tmp_path / "count"
+def put_before(state: Path, before: str) -> None:
+    if before == "ours":
+        put_ours(state)
+    else:
+        put_foreign(state, organisation=SELF_SIGNED)
+
+
+def still_fits(state: Path) -> None:
+    """The pair can be served with as it is, and the server goes on with it."""
+    files = files_in(state)
+    check(files)
+    if files.authority and files.authority.exists():
+        stands(files)
+    keep(state, ["10.66.0.1"])
+    shake_hands(serving(files), "10.66.0.1", files.authority)
+
+
+def with_steps(folder: Path, before_each: str) -> dict[str, str]:
+    """An environment where every program that changes files does this first; its number is in `$n`, from 0."""
     for name in STEPS:
         put(
-            tmp_path / "programs",
+            folder / "programs",
             name,
-            f'left=$(($(read -r n <{count}; echo "$n") - 1)); echo "$left" >{count}\n'
-            f'[ "$left" -ge 0 ] || kill -9 0\nexec {shutil.which(name)} "$@"',
+            f'read -r n <{folder}/count; echo "$((n + 1))" >{folder}/count\n'
+            f'{before_each}\nexec {shutil.which(name)} "$@"',
         )
-    path = f"{tmp_path / 'programs'}:{os.environ['PATH']}"
-    steps = 0
-    while True:
-        state = tmp_path / str(steps)
-        if before == "ours":
-            put_ours(state)
-        else:
-            put_foreign(state, organisation=SELF_SIGNED)
-        count.write_text(f"{steps}\n")
-        command = ["bash", str(SCRIPT), "--dir", str(state), "--names", "10.66.0.1"]
-        status = subprocess.run(
-            command, env={**os.environ, "PATH": path}, start_new_session=True, capture_output=True, check=False
-        ).returncode
-        assert status in (0, -signal.SIGKILL)
-        files = files_in(state)
-        check(files)
-        if files.authority and files.authority.exists():
-            stands(files)
-        keep(state, ["10.66.0.1"])
-        shake_hands(serving(files), "10.66.0.1", files.authority)
-        if status == 0:
-            break
-        steps += 1
+    (folder / "count").write_text("0\n")
+    return {**os.environ, "PATH": f"{folder / 'programs'}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("before", ["self-signed", "ours"])
+def test_killed_at_any_moment_the_pair_still_fits(tmp_path: Path, before: str) -> None:
+    """Each step is a program. What a kill would leave behind is copied before every one of them, in one run; at the
+    first, the last and one between, the program whose turn it is does kill the script, and itself."""
+    state = tmp_path / "state"
+    command = ["bash", str(SCRIPT), "--dir", str(state), "--names", "10.66.0.1"]
+    put_before(state, before)
+    env = with_steps(tmp_path, f"{shutil.which('cp')} -a {state} {tmp_path}/$n")
+    assert subprocess.run(command, env=env, start_new_session=True, capture_output=True, check=False).returncode == 0
+    steps = int((tmp_path / "count").read_text())
     assert steps > 5
+    still_fits(state)
+    for step in range(steps):
+        still_fits(tmp_path / str(step))
+    for step in (0, steps // 2, steps - 1):
+        shutil.rmtree(state)
+        put_before(state, before)
+        env = with_steps(tmp_path, f'[ "$n" != {step} ] || kill -9 0')
+        killed = subprocess.run(command, env=env, start_new_session=True, capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        still_fits(state)
