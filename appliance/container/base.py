@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.container.engine import Engine, LocalImage
@@ -119,23 +120,34 @@ def _registry_answers(engine: Engine, name: str) -> bool:
     return done.returncode == 0
 
 
+def make_root(root: Path, architecture: str, packages: Sequence[str]) -> None:
+    """Lay out Debian's minimal system with these packages, up to date and pruned; what was there is removed.
+
+    Raises:
+        ApplianceError: not root, no Debian host, or its mirror does not give what is needed.
+    """
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ApplianceError("a Debian system can be laid out by root on a Debian host only", "run it there, as root")
+    if shutil.which("debootstrap") is None:
+        log.warning("installing debootstrap, to lay out a Debian system")
+        install_packages(["debootstrap"], "to lay out a Debian system")
+    mirrors = _mirrors()
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    words = ["debootstrap", f"--arch={architecture}", "--variant=minbase", f"--include={','.join(packages)}"]
+    run([*words, _SUITE, str(root), mirrors[_SUITE]], capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
+    _take_updates(root, mirrors)
+    _prune(root)
+
+
 def _make_archive(archive: Path, name: str, architecture: str) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ApplianceError(
             "no image registry answers, and the stand-in base needs root on a Debian host",
             f"make it elsewhere and load it, or name a base image of yours: {BASE_VARIABLE}=IMAGE",
         )
-    if shutil.which("debootstrap") is None:
-        log.warning("installing debootstrap, to make the base image")
-        install_packages(["debootstrap"], "to make the base image")
-    mirrors = _mirrors()
     root = archive.parent / "root"
-    shutil.rmtree(root, ignore_errors=True)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    words = ["debootstrap", f"--arch={architecture}", "--variant=minbase", f"--include={','.join(_PACKAGES)}"]
-    run([*words, _SUITE, str(root), mirrors[_SUITE]], capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
-    _take_updates(root, mirrors)
-    _prune(root)
+    make_root(root, architecture, _PACKAGES)
     files, partial = archive.with_name("files.tar"), archive.with_name(archive.name + ".partial")
     left_out = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys", "tmp")]
     words = ["tar", "--create", "--file", str(files), "--directory", str(root), "--numeric-owner", "--sort=name"]
@@ -174,8 +186,12 @@ def _take_updates(root: Path, mirrors: dict[str, str]) -> None:
     settings = [line.rstrip(";") for line in output(["apt-config", "dump"]).splitlines() if "Proxy" in line]
     options = [word for line in settings for word in ("-o", line.replace(' "', "=", 1).rstrip('"'))]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    policy = root / "usr/sbin/policy-rc.d"  # asked before a service is started, which none is to be here
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+    policy.chmod(0o755)
     for words in (["update"], ["upgrade", "--yes"], ["clean"]):
         run(["chroot", root, "apt-get", "-qq", *options, *words], capture=True, env=environment)
+    policy.unlink()
 
 
 def _prune(root: Path) -> None:
