@@ -8,7 +8,12 @@ import pytest
 from appliance.errors import ApplianceError
 from tests.boot.box import Box, lacking
 from tests.boot.rootfs import ensure_rootfs
-from tests.conftest import missing
+from tests.boot.site import Site
+from tests.conftest import Spoken, missing
+from tests.delivery.conftest import deaf_release, engine, image, next_release, release
+from tests.delivery.releases import Release
+
+__all__ = ["deaf_release", "engine", "image", "next_release", "release"]  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +34,20 @@ def box(rootfs: Path) -> Iterator[Box]:
     with Box(rootfs) as new:
         assert new.boot() == "running", new.run("systemctl", "--no-pager", "--failed").stdout
         yield new
+
+
+@pytest.fixture(scope="module")
+def bare(rootfs: Path, tmp_path_factory: pytest.TempPathFactory, librivox: tuple[Spoken, ...]) -> Iterator[Site]:
+    """A site with a box on which nothing of ours is, shared by the tests of a module in their order."""
+    stick = tmp_path_factory.getbasetemp()
+    with Box(rootfs, stick=stick) as box:
+        assert box.boot() == "running"
+        yield Site(box, stick, librivox[0])
+
+
+@pytest.fixture(scope="module")
+def site(bare: Site, release: Release) -> Site:
+    """The same, with the first release installed."""
+    done = bare.install(release.bundle, "--key", bare.on_stick(release.key))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return bare
