@@ -17,6 +17,7 @@ that one serves until the new one has proved itself, and stays for --rollback. C
   --key FILE           the public key of who made the bundle (/etc/wlk/bundle-key.pem, where it is)
   --trust FINGERPRINT  take the key in the bundle, if this is its fingerprint: 64 digits, or the first 32 at least
   --allow-downgrade    also where a newer version is installed
+  --quadlet            where the engine is Podman: make wlk.service by a Quadlet file, now and in later updates
   --dry-run            check, tell every step, and change nothing
   --rollback           return to the release before, from the installed one: /opt/wlk/current/install.sh --rollback
   -h, --help           show this
@@ -30,6 +31,7 @@ trusted=()
 accepted=()
 dry=0
 rollback=0
+quadlet=0
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) usage && exit 0 ;;
@@ -39,6 +41,7 @@ while [ $# -gt 0 ]; do
             shift
             ;;
         --allow-downgrade) accepted+=("$1") ;;
+        --quadlet) quadlet=1 ;;
         --dry-run) dry=1 ;;
         --rollback) rollback=1 ;;
         *)
@@ -54,6 +57,7 @@ done
 [ "$rollback" = 1 ] || bash "$here/verify.sh" "${trusted[@]}" "${accepted[@]}" "$here"
 # shellcheck source=scripts/site.sh
 . "$here/site.sh"
+[ ! -e "$QUADLETS/wlk.container" ] || quadlet=1
 
 # ---- what this machine must have
 
@@ -97,6 +101,8 @@ need_space() {
 }
 
 check_gpu() {
+    local configure="nvidia-ctk runtime configure && systemctl restart docker"
+    ! is_podman || configure="nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
     case "$(fact "$here" target)" in
         cpu) return ;;
         jetson-*)
@@ -108,7 +114,7 @@ check_gpu() {
             ;;
     esac
     "$engine" info --format '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia || [ -n "$(ls /etc/cdi/*nvidia* /var/run/cdi/*nvidia* 2>/dev/null)" ] ||
-        problem "the engine has no NVIDIA runtime" "install nvidia-container-toolkit, then: nvidia-ctk runtime configure && systemctl restart docker"
+        problem "the engine has no NVIDIA runtime" "install nvidia-container-toolkit, then: $configure"
 }
 
 # Whether a port is listened on, as the kernel tells: state 0A in its tables.
@@ -118,6 +124,22 @@ in_use() {
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep --quiet --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A "
 }
 
+# wlk.service asks Podman's own service, which is started by its socket.
+check_podman() {
+    local version oldest=4.3 hint="install a newer one, or Docker: apt-get install docker.io"
+    if ! is_podman; then
+        [ "$quadlet" = 0 ] || problem "a Quadlet file is for Podman, and the engine is $engine" "without it: install.sh; rm -f $QUADLETS/wlk.container"
+        return
+    fi
+    if [ "$quadlet" = 1 ]; then oldest=4.4 hint="install.sh without --quadlet (and without $QUADLETS/wlk.container)"; fi
+    version="$("$engine" --version | sed 's/^[^0-9]*//')"
+    if [ "$(printf '%s\n' "$oldest" "$version" | sort --version-sort | head -n 1)" != "$oldest" ]; then
+        problem "this is Podman $version, and $oldest is the oldest that can do this" "$hint"
+    fi
+    systemctl cat podman.socket >/dev/null 2>&1 ||
+        problem "Podman's socket is not among systemd's units: podman.socket" "install the distribution's package of Podman"
+}
+
 check_host() {
     local release="$1" made version
     [ -d "${WLK_SYSTEMD:-/run/systemd/system}" ] || problem "this machine was not booted by systemd" "without it: ./run_wlk.sh $(fact "$here" models | cut -d ' ' -f 1)"
@@ -125,6 +147,7 @@ check_host() {
     [ "$(date +%s)" -ge "$(date --date "$made" +%s)" ] ||
         problem "the clock is at $(date -u +%F), before this release was made ($made)" "set it: timedatectl set-time '2026-01-31 12:00'"
     if find_engine; then
+        check_podman
         version="$("$engine" version --format '{{.Server.Version}}' 2>/dev/null | cut -d . -f 1)"
         case "$(basename "$engine") $(fact "$here" archive)" in
             docker*.zst)
@@ -206,12 +229,30 @@ settings() {
 }
 
 units() {
-    local file
-    for file in "$1"/systemd/wlk*; do
-        put "$file" "$UNITS/$(basename "$file")" 644
+    local unit
+    for unit in wlk-load.service wlk-cert.service wlk-cert.timer wlk@.service; do
+        put "$1/systemd/$unit" "$UNITS/$unit" 644
     done
-    systemctl daemon-reload
-    systemctl --quiet enable wlk-load.service wlk.service wlk-cert.timer
+    for unit in wlk-load.service wlk@.service wlk.service; do
+        if is_podman && [ "$unit $quadlet" != "wlk.service 1" ]; then
+            mkdir -p "$UNITS/$unit.d"
+            put "$1/systemd/podman.conf" "$UNITS/$unit.d/podman.conf" 644
+        else
+            rm -f "$UNITS/$unit.d/podman.conf"
+        fi
+    done
+    if [ "$quadlet" = 1 ]; then
+        mkdir -p "$QUADLETS"
+        sed "s|^Image=.*|Image=$(image_of "$1")|" "$1/systemd/quadlet/wlk.container" >"$PREFIX/.wlk.container"
+        put "$PREFIX/.wlk.container" "$QUADLETS/wlk.container" 644
+        rm -f "$PREFIX/.wlk.container" "$UNITS/wlk.service" "$UNITS/multi-user.target.wants/wlk.service"
+        systemctl daemon-reload
+    else
+        put "$1/systemd/wlk.service" "$UNITS/wlk.service" 644
+        systemctl daemon-reload
+        systemctl --quiet enable wlk.service
+    fi
+    systemctl --quiet enable wlk-load.service wlk-cert.timer
     systemctl start wlk-cert.timer
 }
 
@@ -264,7 +305,7 @@ goodbye() {
     echo "wlk $(fact "$PREFIX/current" version) serves, now and after every boot:"
     echo "  https://$shown:${WLK_PORT:-8000}/"
     for address in $(hostname -I 2>/dev/null || true); do
-        case "$address" in 172.17.*) ;; *:*) ;; *) echo "  https://$address:${WLK_PORT:-8000}/" ;; esac
+        case "$address" in 172.17.* | 10.88.0.1) ;; *:*) ;; *) echo "  https://$address:${WLK_PORT:-8000}/" ;; esac
     done
     echo "The certificate of this device's CA (https://$shown:${WLK_PORT:-8000}/ca) has the SHA-256 fingerprint"
     echo "  $("$PREFIX/current/wlk_cert.sh" --dir "$STATE" --fingerprint)"

@@ -157,6 +157,8 @@ options=(--name "$name" --hostname "$name" --read-only --tmpfs /tmp --cap-drop A
     --memory "${WLK_MEMORY:-6g}" --pids-limit 512)
 if [ "$foreground" = 1 ]; then
     options+=(--log-driver none) # who started it reads the log
+    # Podman would have a unit for each look, and one that fails while the models are loaded.
+    case "$(basename "$engine")" in podman*) options+=(--no-healthcheck) ;; esac
 else
     case "$(basename "$engine")" in
         podman*) options+=(--log-driver k8s-file --log-opt max-size=30mb) ;;
@@ -166,7 +168,7 @@ fi
 declare -A settings=([WLK_MODEL]="$model")
 [ -z "$language" ] || settings[WLK_LANGUAGE]="$language"
 if [ "$aside" = 1 ]; then
-    options+=(--network none --tmpfs "/var/lib/wlk:uid=10001,gid=10001,mode=0700")
+    options+=(--network none --tmpfs /var/lib/wlk:mode=1777) # Podman gives it to no other user
     settings[WLK_TLS]=false
 else
     options+=(--volume "${WLK_STATE_VOLUME:-wlk-state}:/var/lib/wlk" --publish "$address:$port:8000")

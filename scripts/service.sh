@@ -48,12 +48,12 @@ load() {
     case "$archive" in
         *.zst) # Docker reads it from version 23 on
             if command -v zstd >/dev/null; then
-                zstd --quiet --decompress --stdout "$archive" | "$engine" load >/dev/null
+                zstd --quiet --decompress --stdout "$archive" | "$engine" load --quiet >/dev/null
             else
-                "$engine" load --input "$archive" >/dev/null || die "$engine can't read $archive" "apt-get install zstd"
+                "$engine" load --quiet --input "$archive" >/dev/null || die "$engine can't read $archive" "apt-get install zstd"
             fi
             ;;
-        *) "$engine" load --input "$archive" >/dev/null ;;
+        *) "$engine" load --quiet --input "$archive" >/dev/null ;;
     esac || die "the image can't be loaded" "is the disk full? df -h; is the archive whole? $release/verify.sh"
     [ -n "$(image_of "$release")" ] || die "what $archive loads is not the image of this release" "install the bundle again"
 }

@@ -7,6 +7,7 @@ PREFIX="${WLK_PREFIX:-/opt/wlk}"
 CONFIG="${WLK_CONFIG:-/etc/wlk}"
 STATE="${WLK_STATE:-/var/lib/wlk}"
 UNITS="${WLK_UNITS:-/etc/systemd/system}"
+QUADLETS="${WLK_QUADLETS:-/etc/containers/systemd}"
 # The user that runs the server in the container (images/*/Dockerfile).
 OWNER=10001:10001
 
@@ -72,8 +73,11 @@ find_engine() {
 }
 
 need_engine() {
-    find_engine || die "no container engine answers: ${WLK_ENGINE:-docker or podman}" "systemctl start docker; or install one: apt-get install docker.io"
+    find_engine || die "no container engine answers: ${WLK_ENGINE:-docker or podman}" "systemctl start docker, or podman.socket; or install one: apt-get install docker.io"
 }
+
+# Whether it is Podman, also under Docker's name.
+is_podman() { [[ "$("$engine" --version 2>/dev/null)" == podman* ]]; }
 
 # A fact of a release, from its list: fact FOLDER NAME.
 fact() {

@@ -45,14 +45,15 @@ stop_units() {
     for unit in wlk.service wlk-cert.timer wlk-cert.service wlk-load.service \
         $(systemctl list-units --all --plain --no-legend 'wlk@*.service' | cut -d ' ' -f 1) \
         $(systemctl list-unit-files --no-legend 'wlk@?*.service' | cut -d ' ' -f 1); do
-        systemctl --quiet disable --now "$unit" 2>/dev/null || true
+        systemctl --quiet stop "$unit" 2>/dev/null || true
+        systemctl --quiet disable "$unit" 2>/dev/null || true # fails where Quadlet made it
         systemctl reset-failed "$unit" 2>/dev/null || true
     done
 }
 
 remove_units() {
     rm -f "$UNITS"/wlk.service "$UNITS"/wlk@.service "$UNITS"/wlk-load.service "$UNITS"/wlk-cert.service "$UNITS"/wlk-cert.timer
-    rm -rf "$UNITS"/wlk{,@,-load,-cert}.service.d
+    rm -rf "$UNITS"/wlk{,@,-load,-cert}.service.d "$QUADLETS"/wlk.container{,.d}
     systemctl daemon-reload
 }
 

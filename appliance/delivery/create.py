@@ -41,7 +41,7 @@ _ALONG = (
     "docs/install.md",
     "docs/settings.md",
 )
-_UNITS = "systemd/*.service", "systemd/*.timer"
+_UNITS = "*.service", "*.timer", "*.conf", "quadlet/*.container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ def _fill(
         shutil.copytree(pairs_dir / model, folder / "models" / model)
     for name in _ALONG:
         shutil.copy2(name, folder / Path(name).name)
-    (folder / "systemd").mkdir()
-    for unit in (unit for pattern in _UNITS for unit in Path().glob(pattern)):
-        shutil.copy2(unit, folder / "systemd" / unit.name)
+    (folder / "systemd/quadlet").mkdir(parents=True)
+    for unit in (unit for pattern in _UNITS for unit in Path("systemd").glob(pattern)):
+        shutil.copy2(unit, folder / unit)
     (folder / KEY_FILE).write_bytes(public_pem(key.public_key()))
     archive = compress(plain, folder / PLAIN_ARCHIVE, compression).name
     contents = Contents(

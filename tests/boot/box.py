@@ -30,6 +30,7 @@ BOXES = CACHE / "boxes"
 STICK = "/media/stick"
 
 _PROGRAMS = ("runc", "unshare", "nsenter", "tar")
+_STORES = {"docker": "/var/lib/docker", "podman": "/var/lib/containers"}
 _NAME = "box"
 _BOOT_S = 60.0
 _SHUTDOWN_S = 120.0
@@ -44,7 +45,13 @@ SYS_PACCT SYS_PTRACE SYS_TTY_CONFIG
 """
 _HOSTS_SETTINGS = [f"/proc/sys/{part}" for part in ("debug", "dev", "fs", "kernel", "vm")]
 _READ_ONLY = ["/proc/bus", "/proc/irq", "/proc/sysrq-trigger", *_HOSTS_SETTINGS]
-_CONSOLE = {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"}
+# No device but null, zero and the like, terminals, and what engines allow their containers: the console, and Podman's
+# runtime the ends of tunnels, which are of the box's own network.
+_DEVICES = [
+    {"allow": False, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 10, "minor": 200, "access": "rwm"},
+]
 # Each boot has a number of its own, by which the journal tells them apart; the kernel tells all boxes the host's.
 _INIT = (
     "cat /proc/sys/kernel/random/uuid >/run/boot_id && "
@@ -72,12 +79,14 @@ class Box:
     ``folder``: what lies on its disk, and what is known about it here.
     """
 
-    def __init__(self, rootfs: Path, stick: Path | None = None) -> None:
+    def __init__(self, rootfs: Path, stick: Path | None = None, engine: str = "docker") -> None:
         """Args:
         rootfs: what is installed on it.
         stick: a folder of this host's that it can read at `STICK`, without a copy.
+        engine: ``docker`` or ``podman``, whichever is installed on it.
         """
         self._rootfs = rootfs
+        self._engine = engine
         self._stick = stick
         self._lock: IO[str] | None = None
         self._init: int | None = None
@@ -89,11 +98,11 @@ class Box:
             self.folder = Path(tempfile.mkdtemp(prefix="wlk-box-", dir=BOXES))
             self._lock = (self.folder / "lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for name in ("docker", "root", "runc", "upper", "work"):
+        for name in ("layers", "root", "runc", "upper", "work"):
             (self.folder / name).mkdir()
         (self.folder / "root").chmod(0o755)
         (self.folder / "upper").chmod(0o755)  # the root folder of the box
-        (self.folder / "config.json").write_text(json.dumps(_config(self.folder, self._stick)), encoding="utf-8")
+        (self.folder / "config.json").write_text(json.dumps(_config(self.folder, self._stick, _STORES[self._engine])), encoding="utf-8")
         return self
 
     def __exit__(
@@ -179,8 +188,8 @@ class Box:
         return run([*self._exec(), *words], check=check, capture=True, input_text=given, timeout_s=timeout_s)
 
     def engine(self, *words: str | Path, timeout_s: float = 300.0) -> str:
-        """What a `docker` command on the box prints, stripped; raises as `run`."""
-        return self.run("docker", *words, timeout_s=timeout_s).stdout.strip()
+        """What a command of its engine prints, stripped; raises as `run`."""
+        return self.run(self._engine, *words, timeout_s=timeout_s).stdout.strip()
 
     def images(self) -> list[str]:
         """Names, or identifiers where there is none, of the images that its engine holds."""
@@ -293,7 +302,7 @@ def _remove_leftovers() -> None:
             _remove(folder)
 
 
-def _config(folder: Path, stick: Path | None) -> dict[str, Any]:
+def _config(folder: Path, stick: Path | None, store: str) -> dict[str, Any]:
     """The box for runc, after the runtime specification of the Open Container Initiative, config.md."""
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -313,20 +322,19 @@ def _config(folder: Path, stick: Path | None) -> dict[str, Any]:
             "user": {"uid": 0, "gid": 0},
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), granted),
         },
-        "mounts": list(_mounts(folder, stick)),
+        "mounts": list(_mounts(folder, stick, store)),
         "linux": {
             "cgroupsPath": f"/{folder.name}",
             # A network of its own has nothing but a loopback interface.
             "namespaces": [{"type": kind} for kind in ("cgroup", "ipc", "mount", "network", "pid", "uts")],
-            # No device but null, zero and the like, terminals, and the console that Docker wants for its containers.
-            "resources": {"devices": [{"allow": False, "access": "rwm"}, _CONSOLE]},
+            "resources": {"devices": _DEVICES},
             "maskedPaths": ["/proc/kcore"],
             "readonlyPaths": _READ_ONLY,
         },
     }
 
 
-def _mounts(folder: Path, stick: Path | None) -> Iterator[dict[str, Any]]:
+def _mounts(folder: Path, stick: Path | None, store: str) -> Iterator[dict[str, Any]]:
     for destination, kind, options in (
         ("/proc", "proc", ""),
         ("/dev", "tmpfs", "nosuid mode=755"),
@@ -340,7 +348,7 @@ def _mounts(folder: Path, stick: Path | None) -> Iterator[dict[str, Any]]:
     ):
         yield {"destination": destination, "type": kind, "source": kind, "options": options.split()}
     # An overlay can't lie on another one: the engine's layers lie on the disk itself.
-    images = str(folder / "docker")
-    yield {"destination": "/var/lib/docker", "type": "bind", "source": images, "options": ["bind", "rw"]}
+    images = str(folder / "layers")
+    yield {"destination": store, "type": "bind", "source": images, "options": ["bind", "rw"]}
     if stick is not None:
         yield {"destination": STICK, "type": "bind", "source": str(stick.resolve()), "options": ["bind", "ro"]}
