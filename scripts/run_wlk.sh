@@ -171,7 +171,9 @@ if [ "$aside" = 1 ]; then
     options+=(--network none --tmpfs /var/lib/wlk:mode=1777) # Podman gives it to no other user
     settings[WLK_TLS]=false
 else
-    options+=(--volume "${WLK_STATE_VOLUME:-wlk-state}:/var/lib/wlk" --publish "$address:$port:8000")
+    # Podman is of systems with SELinux, where the folder must be labelled as the containers'.
+    case "$(basename "$engine")" in podman*) shared=:z ;; *) shared="" ;; esac
+    options+=(--volume "${WLK_STATE_VOLUME:-wlk-state}:/var/lib/wlk$shared" --publish "$address:$port:8000")
 fi
 if [ "$aside" = 0 ] && [ "$address" = 0.0.0.0 ]; then
     # Browsers accept the certificate for these only.

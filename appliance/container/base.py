@@ -120,8 +120,11 @@ def _registry_answers(engine: Engine, name: str) -> bool:
     return done.returncode == 0
 
 
-def make_root(root: Path, architecture: str, packages: Sequence[str]) -> None:
+def make_root(root: Path, architecture: str, packages: Sequence[str], suite: str = _SUITE) -> None:
     """Lay out Debian's minimal system with these packages, up to date and pruned; what was there is removed.
+
+    Args:
+        suite: of this host's Debian, or another one that its mirror has.
 
     Raises:
         ApplianceError: not root, no Debian host, or its mirror does not give what is needed.
@@ -131,11 +134,11 @@ def make_root(root: Path, architecture: str, packages: Sequence[str]) -> None:
     if shutil.which("debootstrap") is None:
         log.warning("installing debootstrap, to lay out a Debian system")
         install_packages(["debootstrap"], "to lay out a Debian system")
-    mirrors = _mirrors()
+    mirrors = {name.replace(_SUITE, suite): address for name, address in _mirrors().items()}
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     words = ["debootstrap", f"--arch={architecture}", "--variant=minbase", f"--include={','.join(packages)}"]
-    run([*words, _SUITE, str(root), mirrors[_SUITE]], capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
+    run([*words, suite, str(root), mirrors[suite]], capture=True, hint=f"read {root}/debootstrap/debootstrap.log")
     _take_updates(root, mirrors)
     _prune(root)
 

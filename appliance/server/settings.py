@@ -33,7 +33,8 @@ PREFIX = "WLK_"
 OLDER_NAMES = {"MODEL": "model", "PORT": "port", "DIAR": "diarization"}
 """Variables that sites already have in their files."""
 
-OTHER_NAMES = frozenset({"WLK_ENV_FILE", "WLK_STORE", "WLK_VERSION"})
+_OF_THE_SITE = {"WLK_GPUS", "WLK_LISTEN", "WLK_MEMORY", "WLK_SITE_MODELS"}  # in wlk.env, for those who start it
+OTHER_NAMES = frozenset({"WLK_ENV_FILE", "WLK_STORE", "WLK_VERSION"} | _OF_THE_SITE)
 """Variables with our prefix that are not settings of the server."""
 
 Names = Annotated[tuple[str, ...], NoDecode]

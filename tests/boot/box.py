@@ -102,7 +102,9 @@ class Box:
             (self.folder / name).mkdir()
         (self.folder / "root").chmod(0o755)
         (self.folder / "upper").chmod(0o755)  # the root folder of the box
-        (self.folder / "config.json").write_text(json.dumps(_config(self.folder, self._stick, _STORES[self._engine])), encoding="utf-8")
+        (self.folder / "config.json").write_text(
+            json.dumps(_config(self.folder, self._stick, _STORES[self._engine])), encoding="utf-8"
+        )
         return self
 
     def __exit__(

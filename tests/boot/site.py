@@ -41,7 +41,7 @@ class Site:
 
     def served(self) -> str:
         """The version of the code in the container that serves."""
-        return self.said("docker", "exec", "wlk-service", "python3", "-m", "appliance", "--version").split()[-1]
+        return self.box.engine("exec", "wlk-service", "python3", "-m", "appliance", "--version").split()[-1]
 
     def hears(self, port: int = 8000) -> bool:
         """Whether what is said comes out as text, through TLS with the device's own CA."""
@@ -52,5 +52,5 @@ class Site:
             done = self.box.client(
                 "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "appliance", "transcribe", *words, check=False
             )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr + self.box.journal("wlk", "--lines=40")
         return word_errors(self.spoken.transcript, done.stdout).rate < 0.25

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.server.settings import unknown_variables
 from tests.conftest import ROOT, missing
 
 UNITS = sorted(path.name for pattern in ("*.service", "*.timer") for path in (ROOT / "systemd").glob(pattern))
@@ -26,12 +27,15 @@ def test_these_are_the_units() -> None:
     assert UNITS == ["wlk-cert.service", "wlk-cert.timer", "wlk-load.service", "wlk.service", "wlk@.service"]
 
 
-def installed(root: Path) -> Path:
+def installed(root: Path, podman: bool = False) -> Path:
     """A root file system with the units in it, and targets that they name."""
     units = root / "etc/systemd/system"
     units.mkdir(parents=True)
     for name in UNITS:
         shutil.copy(ROOT / "systemd" / name, units)
+    for name in SERVICES if podman else ():
+        (units / f"{name}.d").mkdir()
+        shutil.copy(ROOT / "systemd/podman.conf", units / f"{name}.d")
     for name in TARGETS:
         (units / f"{name}.target").write_text(f"[Unit]\nDescription={name}\n", encoding="utf-8")
     release = root / "opt/wlk/current"
@@ -41,9 +45,10 @@ def installed(root: Path) -> Path:
     return units
 
 
+@pytest.mark.parametrize("podman", [False, True])
 @pytest.mark.parametrize("unit", [name.replace("@.", "@large.") for name in UNITS])
-def test_systemd_finds_nothing_to_remark(unit: str, tmp_path: Path) -> None:
-    installed(tmp_path)
+def test_systemd_finds_nothing_to_remark(unit: str, podman: bool, tmp_path: Path) -> None:
+    installed(tmp_path, podman)
     done = analyze("verify", f"--root={tmp_path}", unit)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -77,9 +82,21 @@ def test_both_services_differ_by_the_instance_alone() -> None:
     assert same == one
 
 
-def test_every_setting_of_the_file_is_explained() -> None:
+def test_the_unit_of_quadlet_is_as_the_other_one() -> None:
+    """Podman's own generator reads it in tests/boot."""
+    rows, other = (
+        set((ROOT / "systemd" / name).read_text(encoding="utf-8").splitlines())
+        for name in ("quadlet/wlk.container", "wlk.service")
+    )
+    same = ("StartLimit", "LogRateLimit", "Timeout", "ExecStartPost=", "ExecStopPost=", "Requires=", "Wants=", "Assert")
+    assert {row for row in other if row.startswith(same)} == {row for row in rows if row.startswith(same)}
+    assert {"ReadOnly=true", "DropCapability=all", "NoNewPrivileges=true", "ContainerName=wlk-service"} <= rows
+
+
+def test_every_setting_of_the_file_is_explained_and_known_to_the_server() -> None:
     rows = (ROOT / "systemd/wlk.env").read_text(encoding="utf-8").splitlines()
     names = [row.partition("=")[0] for row in rows if row and not row.startswith("#")]
+    assert unknown_variables(dict.fromkeys(names, "")) == []
     assert {"WLK_MODEL", "WLK_PORT", "WLK_LANGUAGE", "WLK_GPUS", "WLK_DIARIZATION", "WLK_TOKEN"} <= set(names)
     for name in names:
         place = next(number for number, row in enumerate(rows) if row.startswith(f"{name}="))
