@@ -110,7 +110,9 @@ def test_a_unit_of_quadlet_serves_where_it_is_asked_for(newer_site: Site, releas
     assert box.reboot() == "running"
     assert (site.state(), site.hears()) == ("active", True)
     box.engine("kill", "wlk-service")
-    box.run("timeout", "60", "bash", "-c", "until systemctl --quiet is-active wlk; do sleep 1; done")
+    again = "systemctl show --property NRestarts --property ActiveState wlk | sort | tr '\\n' ' '"
+    wanted = "ActiveState=active NRestarts=1 "
+    box.run("timeout", "90", "bash", "-c", f'until [ "$({again})" = "{wanted}" ]; do sleep 1; done')
     assert site.hears()
 
     # It is kept by the next installation, which has nothing to do.
