@@ -157,9 +157,14 @@ step() {
     "$@"
 }
 
+# What is in place already is left as it is; then nothing needs to be started again.
+changed=0
+
 # Write a file whole or not at all.
 put() {
+    rm -f "$2.wlk-new"
     cmp --silent "$1" "$2" && return
+    changed=1
     cp "$1" "$2.wlk-new"
     chmod "$3" "$2.wlk-new"
     sync "$2.wlk-new"
@@ -167,6 +172,8 @@ put() {
 }
 
 point() {
+    [ "$(readlink "$PREFIX/$1" || true)" != "$2" ] || return 0
+    changed=1
     rm -f "$PREFIX/.$1.new"
     ln -s "$2" "$PREFIX/.$1.new"
     mv -T "$PREFIX/.$1.new" "$PREFIX/$1"
@@ -233,14 +240,14 @@ switch() {
     local before
     before="$(readlink "$PREFIX/current" || true)"
     units "$PREFIX/$1"
-    [ "$before" = "$1" ] || point current "$1"
+    point current "$1"
     if [ -n "$before" ] && [ "$before" != "$1" ]; then point previous "$before"; fi
 }
 
 # Releases that are neither, and their images.
 tidy() {
     local folder image kept
-    kept=" $(readlink "$PREFIX/current") $(readlink "$PREFIX/previous" || true) "
+    kept=" $(readlink "$PREFIX/current" || true) $(readlink "$PREFIX/previous" || true) "
     for folder in "$PREFIX"/releases/*; do
         if [[ "$kept" != *" releases/$(basename "$folder") "* ]]; then forget "$folder"; fi
     done
@@ -293,7 +300,9 @@ install() {
     step "install the units into $UNITS, and switch from ${before:-nothing} to $name" switch "$name"
     echo "- make the certificate if that is due, start wlk, and wait until it serves"
     [ "$dry" = 0 ] || exit 0
-    if ! restart; then
+    if [ "$changed" = 0 ] && systemctl --quiet is-active wlk; then
+        echo "  (nothing has changed, and it serves)"
+    elif ! restart; then
         why="$(why_failed)"
         if [ -n "$before" ] && [ "$before" != "$name" ]; then
             echo "error: the new release does not serve: ${why:-journalctl -u wlk}" >&2
@@ -301,7 +310,7 @@ install() {
             switch "$before"
             if [ -n "$previous" ] && [ -d "$PREFIX/$previous" ]; then point previous "$previous"; else rm -f "$PREFIX/previous"; fi
             restart || echo "error: $before does not serve either" >&2
-            forget "$release"
+            tidy
             die "nothing has changed" "settings: $CONFIG/wlk.env; log: journalctl -u wlk"
         fi
         die "installed, but it does not serve: ${why:-journalctl -u wlk}" "mend that, then: systemctl restart wlk"
@@ -311,9 +320,11 @@ install() {
 }
 
 try() {
+    local serving="nothing was switched on"
     "$1/service.sh" try && return
-    [ "$2" = "releases/$(basename "$1")" ] || forget "$1"
-    die "the new image has failed its trial: ${2:+$2 serves on}${2:-nothing was switched on}" "the lines above tell why; ask for another bundle"
+    [ -z "$2" ] || serving="$2 serves on"
+    tidy
+    die "the new image has failed its trial; $serving" "the lines above tell why; ask for another bundle"
 }
 
 return_to_previous() {
