@@ -46,7 +46,7 @@ while [ $# -gt 0 ]; do
 done
 if [ -n "$bundle" ]; then
     [ -d "$(dirname "$bundle")" ] || misused "no folder $(dirname "$bundle")" "name a file in a folder that is there"
-    [ ! -e "$bundle" ] || misused "$bundle is there already" "name another file"
+    if [ -e "$bundle" ] || [ -L "$bundle" ]; then misused "$bundle is there already" "name another file"; fi
 fi
 
 # Let go of all settings, but for where things are.
@@ -122,7 +122,7 @@ print_text() {
         printf '%-8s %-*s  %s\n' "${severities[number]}" "$width" "${checks[number]}" "${seens[number]}"
         [ -z "${remedies[number]}" ] || printf '%-8s %-*s  -> %s\n' "" "$width" "" "${remedies[number]}"
     done
-    printf '\n%s errors, %s warnings, %s notes, %s ok\n' "$(count error)" "$(count warning)" "$(count note)" "$(count ok)"
+    printf '\n%s error, %s warning, %s note, %s ok\n' "$(count error)" "$(count warning)" "$(count note)" "$(count ok)"
 }
 
 # Of a line that was cleaned.
@@ -173,8 +173,10 @@ find_secrets() {
 
 # Addresses of clients, which a log names.
 mask_addresses() {
-    sed --regexp-extended -e 's/(^|[^0-9A-Za-z.])([0-9]{1,3}\.){3}[0-9]{1,3}($|[^0-9A-Za-z])/\1(address)\3/g' \
-        -e 's/(^|[^0-9A-Za-z:_])(([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*)?::([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,5})*)?)($|[^0-9A-Za-z_])/\1(address)\8/g'
+    local group='[0-9A-Fa-f]{1,4}'
+    local six="(^|[^0-9A-Za-z:_])(($group:){7}$group|($group(:$group)*)?::($group(:[0-9A-Fa-f]{1,5})*)?)(\$|[^0-9A-Za-z_])"
+    # The last twice: what stands between two addresses belongs to the first.
+    sed --regexp-extended -e 's/\b([0-9]{1,3}\.){3}[0-9]{1,3}\b/(address)/g' -e "s/$six/\1(address)\8/g" -e "s/$six/\1(address)\8/g"
 }
 
 # ---- this machine

@@ -60,8 +60,8 @@ sweep() {
     rules+=(-e 's/([?&]token=)[^& "]*/\1(secret)/g' -e 's/([Bb]earer |[Bb]asic )[A-Za-z0-9._~+\/=-]{4,}/\1(secret)/g'
         -e 's/:\/\/[^/@ ]*@/:\/\/(secret)@/g')
     # Secrets are taken as plain text, rules as patterns: one after the other.
-    tail -n $MOST_ROWS "$1" | tail -c $MOST_BYTES | sed "${rules[@]:0:2*${#secrets[@]}}" -e '' |
-        sed --regexp-extended "${rules[@]:2*${#secrets[@]}}" >"$1.swept"
+    sed "${rules[@]:0:2*${#secrets[@]}}" -e '' "$1" | sed --regexp-extended "${rules[@]:2*${#secrets[@]}}" |
+        tail -n $MOST_ROWS | tail -c $MOST_BYTES >"$1.swept"
     mv "$1.swept" "$1"
 }
 
