@@ -281,14 +281,10 @@ check_disks() {
 
 # A clock that is late makes certificates that are not valid yet, and logs that can't be read.
 check_clock() {
-    local now newest=0 told="" file
-    now="$(date +%s)"
-    for file in "$release/CONTENTS" "$STATE/tls/ca.pem"; do
-        [ -e "$file" ] || continue
-        [ "$(stat -L --format %Y "$file")" -le "$newest" ] || { newest="$(stat -L --format %Y "$file")" && told="$file"; }
-    done
-    if [ "$now" -lt $((newest - DAY)) ]; then
-        error clock "it is $(date +%F) here, and $told was written on $(date -d "@$newest" +%F)" "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
+    local made=""
+    [ -z "$release" ] || made="$(date --date "$(fact "$release" made)" +%s 2>/dev/null)"
+    if [ "$(date +%s)" -lt "${made:-0}" ]; then
+        error clock "it is $(date +%F) here, and the release was made on $(date --date "@$made" +%F)" "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
     elif [ "$(bounded timedatectl show --property NTPSynchronized --value 2>/dev/null)" = yes ]; then
         ok clock "$(date '+%F %T %Z'), synchronized"
     else
@@ -578,7 +574,7 @@ load_settings() {
 holds_secret() {
     local row
     while IFS= read -r row || [ -n "$row" ]; do
-        [[ ! "$row" =~ ^[[:space:]]*(WLK_[A-Z0-9_]+)=.+$ ]] || ! is_secret "${BASH_REMATCH[1]}" || return 0
+        [[ ! "$row" =~ ^[[:space:]]*(WLK_[A-Z0-9_]+)=[\"\']?[^\"\'] ]] || ! is_secret "${BASH_REMATCH[1]}" || return 0
     done <"$1"
     return 1
 }
