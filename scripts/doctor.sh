@@ -20,7 +20,7 @@ Status: 0 nothing worse than a note; 1 a warning; 2 an error; 3 the support bund
 END
 }
 
-here="$(dirname "$(readlink --canonicalize "$0")")"
+here="$(dirname "$(readlink --canonicalize "${BASH_SOURCE[0]}")")"
 # shellcheck source=scripts/site.sh
 . "$here/site.sh"
 
@@ -166,7 +166,7 @@ find_secrets() {
             is_secret "${BASH_REMATCH[1]}" || continue
             [ "${BASH_REMATCH[1]}" != WLK_TLS_KEY ] || continue # a file's name
             [[ "$value" =~ ^\"(.*)\"[[:space:]]*$ || "$value" =~ ^\'(.*)\'[[:space:]]*$ ]] && value="${BASH_REMATCH[1]}"
-            [ -z "$value" ] || secrets+=("$value")
+            [ "${#value}" -lt 4 ] || secrets+=("$value") # a shorter one stands in every other word
         done <"$file"
     done
 }
@@ -479,8 +479,8 @@ read_unit() {
     local name value
     unit=()
     while IFS='=' read -r name value; do
-        unit["$name"]="$value"
-    done < <(bounded systemctl show "$1" --property=LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus,NeedDaemonReload 2>/dev/null)
+        [ -z "$name" ] || unit["$name"]="$value"
+    done < <(bounded systemctl show "$1" --property=LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus,StatusText,NeedDaemonReload 2>/dev/null)
     [ -n "${unit[LoadState]:-}" ]
 }
 
@@ -589,11 +589,11 @@ check_service() {
     elif [ "$state" = failed ] && [[ "${unit[Result]:-}" = start-limit-hit ]]; then
         error "service$at" "$service failed too often, and systemd gave up" "$logs; systemctl reset-failed $service && systemctl start $service"
     elif [ "$state" = failed ]; then
-        error "service$at" "$service failed: ${unit[Result]:-}, status ${unit[ExecMainStatus]:-}$(killed)" "$logs; systemctl restart $service"
-    elif [ "$state" = activating ] && [ "${unit[SubState]:-}" = auto-restart ]; then
-        error "service$at" "$service fails, and is started again and again (${unit[NRestarts]:-0} times)$(killed)" "$logs"
+        error "service$at" "$service failed: ${unit[Result]:-}, status ${unit[ExecMainStatus]:-}$(killed)${unit[StatusText]:+: ${unit[StatusText]}}" "$logs; systemctl restart $service"
+    elif [ "$state" = activating ] && { [ "${unit[SubState]:-}" = auto-restart ] || [ "${unit[NRestarts]:-0}" != 0 ]; }; then
+        error "service$at" "$service fails, and is started again and again (${unit[NRestarts]:-0} times)$(killed): ${unit[StatusText]:-}" "$logs"
     elif [ "$state" = activating ]; then
-        note "service$at" "$service is starting" "$logs"
+        note "service$at" "$service is starting: ${unit[StatusText]:-}" "$logs"
     elif [ "$state" != active ] && [ $enabled = 1 ]; then
         error "service$at" "$service is $state" "systemctl start $service"
     elif [ "$state" != active ] && [ -z "$1" ] && [ -n "$instances" ]; then
@@ -829,11 +829,14 @@ examine() {
 # The settings of wlk.service, where there is nothing wrong with them; what is, is told later.
 load_quietly() { ! (read_settings) >/dev/null 2>&1 || read_settings; }
 
-examine
-if [ $json = 1 ]; then print_json; else print_text; fi
-if [ -n "$bundle" ]; then
-    # shellcheck source=scripts/support.sh
-    . "$here/support.sh"
-    pack "$bundle" || exit 3
-fi
-case "$(worst)" in error) exit 2 ;; warning) exit 1 ;; *) exit 0 ;; esac
+main() {
+    examine
+    if [ $json = 1 ]; then print_json; else print_text; fi
+    if [ -n "$bundle" ]; then
+        # shellcheck source=scripts/support.sh
+        . "$here/support.sh"
+        pack "$bundle" || exit 3
+    fi
+    case "$(worst)" in error) exit 2 ;; warning) exit 1 ;; *) exit 0 ;; esac
+}
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then main; fi # sourced by tests, which look at single checks

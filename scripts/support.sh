@@ -57,7 +57,7 @@ sweep() {
     for secret in "${secrets[@]}"; do
         rules+=(-e "s/$(sed 's/[][\.*^$/]/\\&/g' <<<"$secret")/(secret)/g")
     done
-    rules+=(-e 's/([?&]token=)[^& "]*/\1(secret)/g' -e 's/([Bb]earer |[Bb]asic )[A-Za-z0-9._~+\/=-]{4,}/\1(secret)/g'
+    rules+=(-e 's/([?&]token=)[^& "]*/\1(secret)/g' -e 's/([Bb]earer |[Aa]uthorization: [Bb]asic )[A-Za-z0-9._~+\/=-]{8,}/\1(secret)/g'
         -e 's/:\/\/[^/@ ]*@/:\/\/(secret)@/g')
     # Secrets are taken as plain text, rules as patterns: one after the other.
     sed "${rules[@]:0:2*${#secrets[@]}}" -e '' "$1" | sed --regexp-extended "${rules[@]:2*${#secrets[@]}}" |

@@ -8,7 +8,7 @@ _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|PROMPT", re.IGNORECASE)
 """The prompt, too, may hold names of people."""
 _IN_TEXT = (
     (re.compile(r"([?&]token=)[^& \"]*"), rf"\1{SECRET}"),
-    (re.compile(r"([Bb]earer |[Bb]asic )[A-Za-z0-9._~+/=-]{4,}"), rf"\1{SECRET}"),
+    (re.compile(r"([Bb]earer |[Aa]uthorization: [Bb]asic )[A-Za-z0-9._~+/=-]{8,}"), rf"\1{SECRET}"),
     (re.compile(r"://[^/@\s]*@"), f"://{SECRET}@"),
 )
 _GROUP = "[0-9A-Fa-f]{1,4}"
