@@ -758,7 +758,12 @@ listener() {
 
 check_container() {
     local said of oom severity
-    [ $running = 1 ] || return 0
+    if [ $running = 0 ]; then
+        if [ -n "$program" ] && { [ $systemd = 0 ] || [ "${unit[ActiveState]:-}" = active ]; }; then
+            error "container$at" "$container is not running" "systemctl restart $service"
+        fi
+        return
+    fi
     read -r of oom < <(ask inspect --format '{{.Image}} {{.State.OOMKilled}}' "$container" 2>/dev/null)
     if [ -n "$image" ] && said="$(ask image inspect --format '{{.Id}}' "$image" 2>/dev/null)" && [ "${said#sha256:}" != "${of#sha256:}" ]; then
         warning "container$at" "$container runs another image than that of the release" "systemctl restart $service"

@@ -598,6 +598,13 @@ def test_the_container(site: Site) -> None:
     assert found["ready"][0] == "error" and found["container"][0] == "warning"
 
 
+def test_a_container_that_is_not_there(site: Site) -> None:
+    look = ("container=wlk-service", "service=wlk.service", "program=$WLK_ENGINE")
+    for state in ("systemd=0", "unit=([ActiveState]=active)"):
+        assert site.look(*look, state, "check_container")["container"][0] == "error"
+    assert site.look(*look, "unit=([ActiveState]=failed)", "check_container") == {}
+
+
 def test_the_last_error_of_the_log(site: Site) -> None:
     rows = "box wlk[1]: ERROR appliance.server.asr: 198.51.100.7:4711: session failed"
     put(site.root / "bin", "journalctl", f"echo 'old: INFO fine'; echo '{rows}'; echo 'x: INFO done'")
