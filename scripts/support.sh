@@ -25,6 +25,8 @@ pack() {
         for name in "" $instances; do
             name="$(container_of "$name")"
             ask inspect "$name" 2>/dev/null | without_values >"$folder/inspect-$name.json"
+            # The units leave this to the journal; a container that was started without them does not.
+            ask logs --tail $MOST_ROWS "$name" 2>&1 | mask_addresses >"$folder/log-$name.txt"
         done
     fi
     for name in $(our_units); do
@@ -153,7 +155,7 @@ release.txt           what is installed
 settings.txt          $CONFIG/*.env; tokens, passwords, keys and the prompt are left out
 certificate.txt       dates and names of the certificate and its CA, so also this machine's names and addresses; no keys
 units.txt             the state of the units
-journal-*.txt         the last $MOST_ROWS lines of each unit, $((MOST_BYTES / 1000000)) MB at most; addresses of clients are left out
+journal-*, log-*.txt  the last $MOST_ROWS lines of each unit and container, $((MOST_BYTES / 1000000)) MB at most; addresses of clients are left out
 engine.txt            version, images, containers; inspect-*.json: ours, without the values of variables
 
 No recording and no transcript is in it: the server logs neither.

@@ -35,6 +35,8 @@ _ALONG = (
     "scripts/apply.sh",
     "scripts/run_wlk.sh",
     "scripts/wlk_cert.sh",
+    "scripts/doctor.sh",
+    "scripts/support.sh",
     "systemd/wlk.env",
     "LICENSE",
     "docs/API.md",
