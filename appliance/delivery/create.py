@@ -40,6 +40,7 @@ _ALONG = (
     "systemd/wlk.env",
     "LICENSE",
     "docs/API.md",
+    "docs/doctor.md",
     "docs/install.md",
     "docs/settings.md",
 )
