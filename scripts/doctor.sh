@@ -789,7 +789,7 @@ check_inside() {
     while IFS=$'\t' read -r severity check seen remedy; do
         case "$severity" in ok | note | warning | error) finding "$severity" "inside $check$at" "$seen" "$remedy" ;; esac
     done <<<"$said"
-    [ "$number" != "${#checks[@]}" ] || warning "inside$at" "the container can't be asked: $(last_line "$said")" "$program exec $container python3 -m appliance doctor"
+    [ "$number" != "${#checks[@]}" ] || warning "inside$at" "the container can't be asked: $(head -n 1 <<<"$said")" "$program exec $container python3 -m appliance doctor"
 }
 
 check_log() {

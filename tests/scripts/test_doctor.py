@@ -217,6 +217,11 @@ def test_an_engine_that_hangs_does_not_hang_the_doctor(site: Site) -> None:
 # ---- this machine
 
 
+def test_who_looks(site: Site) -> None:
+    assert site.look("id() { echo 0; }", "check_user") == {}
+    assert site.look("id() { echo 1000; }", "check_user")["user"][0] == "note"
+
+
 def test_engines(site: Site) -> None:
     site.engine["ps"] = "echo Cannot connect >&2; exit 1"
     assert site.look("check_engine")["engine"][:2] == (
