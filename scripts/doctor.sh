@@ -586,10 +586,9 @@ check_service() {
     case "${unit[UnitFileState]:-}" in enabled | enabled-runtime | static | alias) enabled=1 ;; esac
     if [ "${unit[LoadState]:-}" != loaded ]; then
         error "service$at" "$service is ${unit[LoadState]:-unknown}" "install the bundle again: install.sh in its folder"
-    elif [ "$state" = failed ] && [[ "${unit[Result]:-}" = start-limit-hit ]]; then
-        error "service$at" "$service failed too often, and systemd gave up" "$logs; systemctl reset-failed $service && systemctl start $service"
-    elif [ "$state" = failed ]; then
-        error "service$at" "$service failed: ${unit[Result]:-}, status ${unit[ExecMainStatus]:-}$(killed)${unit[StatusText]:+: ${unit[StatusText]}}" "$logs; systemctl restart $service"
+    elif [ "$state" = failed ]; then # without reset-failed, one that failed too often is not started again
+        error "service$at" "$service failed: ${unit[Result]:-}, status ${unit[ExecMainStatus]:-}$(killed)${unit[StatusText]:+: ${unit[StatusText]}}" \
+            "$logs; systemctl reset-failed $service && systemctl start $service"
     elif [ "$state" = activating ] && { [ "${unit[SubState]:-}" = auto-restart ] || [ "${unit[NRestarts]:-0}" != 0 ]; }; then
         error "service$at" "$service fails, and is started again and again (${unit[NRestarts]:-0} times)$(killed): ${unit[StatusText]:-}" "$logs"
     elif [ "$state" = activating ]; then
@@ -793,10 +792,13 @@ check_inside() {
 }
 
 check_log() {
-    local row
+    local said row
     [ $systemd = 1 ] || return 0
-    row="$(bounded journalctl --unit "$service" --since -7d --lines 1000 --output short-iso --no-pager 2>/dev/null |
-        grep --extended-regexp ' (error: |hint: .*journal)| (ERROR|CRITICAL) |[A-Za-z]+Error: ' | tail -n 1 | mask_addresses)"
+    if ! said="$(bounded journalctl --unit "$service" --since -7d --lines 1000 --output short-iso --no-pager 2>/dev/null)"; then
+        note "log$at" "the log of $service can't be read" "journalctl -u $service -n 50"
+        return
+    fi
+    row="$(grep --extended-regexp ' error: | (ERROR|CRITICAL) |[A-Za-z]+Error: ' <<<"$said" | tail -n 1 | mask_addresses)"
     if [ -z "$row" ]; then
         ok "log$at" "no error in the log of $service in 7 days"
     elif [ $running = 1 ]; then
@@ -822,6 +824,7 @@ examine() {
     fi
     check_disks
     check_clock
+    if [ -z "$release" ] && [ ! -e "$STATE" ]; then return; fi # nothing was ever installed
     check_state
     check_certificate
     forget_settings

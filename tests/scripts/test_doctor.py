@@ -302,9 +302,13 @@ def test_releases_that_are_not(site: Site) -> None:
     assert site.look("check_release")["release"][0] == "error"
     (site.root / "opt/current").unlink()
     (site.root / "opt/current").symlink_to("releases/gone")
-    assert "which is gone" in site.look("check_release")["release"][1]
+    found = site.look("check_release")["release"]
+    assert found[0] == "error" and "which is gone" in found[1]
     (site.root / "opt/current").unlink()
-    assert "nothing is installed" in site.look("check_release")["release"][1]
+    found = site.look("check_release")["release"]
+    assert found[0] == "error" and "nothing is installed" in found[1]
+    site.state.rmdir()
+    assert {"state", "certificate", "service"}.isdisjoint(site.look("examine"))
 
 
 def test_what_was_put_together_from_a_delta_is_whole(site: Site) -> None:
@@ -384,6 +388,9 @@ def test_names_of_the_certificate(site: Site) -> None:
     put_foreign(site.state / "theirs", days=200)
     found = site.look(f"STATE={site.state}/theirs", "check_certificate")
     assert (found["certificate"][0], found["certificate names"][0]) == ("ok", "ok")
+    elsewhere = 'uname() { echo elsewhere; }; bounded() { case $1 in hostname) ;; *) "$@" ;; esac; }'
+    found = site.look(elsewhere, f"STATE={site.state}/theirs", "check_certificate")
+    assert found["certificate names"][0] == "warning"
     put_ours(site.state / "others", [x509.DNSName("other.example")])
     assert site.look(f"STATE={site.state}/others", "check_certificate")["certificate names"][0] == "warning"
 
@@ -400,9 +407,12 @@ def test_keys_of_the_certificate(site: Site) -> None:
         f"chmod 0600 {key}",
     )
     key.chmod(0o600)
-    assert "can't read it" in site.look("OWNER=1:1", "check_keys $STATE/tls")["certificate key"][1]
+    found = site.look("OWNER=1:1", "check_keys $STATE/tls")["certificate key"]
+    assert found[0] == "error" and "can't read it" in found[1]
     shutil.copy(site.state / "tls/ca-key.pem", key)
-    assert "not the key" in site.look("check_certificate")["certificate key"][1]
+    found = site.look("check_certificate")["certificate key"]
+    assert found[0] == "error" and "not the key" in found[1]
+    assert site.look("WLK_TLS_CERT=/etc/x.pem", "check_certificate")["certificate"][0] == "note"
     (site.state / "tls/certificate.pem").resolve().write_text("none")
     assert site.look("check_certificate")["certificate"][0] == "error"
     assert site.look("WLK_TLS=off", "check_certificate")["certificate"][0] == "note"
@@ -447,8 +457,8 @@ UNITS = (
     ("NRestarts=3", "warning", "journalctl"),
     ("UnitFileState=disabled", "warning", "systemctl enable wlk.service"),
     ("LoadState=not-found", "error", "install.sh"),
-    ("ActiveState=failed Result=start-limit-hit", "error", "reset-failed wlk.service && systemctl start wlk.service"),
-    ("ActiveState=failed Result=exit-code ExecMainStatus=137", "error", "systemctl restart wlk.service"),
+    ("ActiveState=failed Result=exit-code", "error", "reset-failed wlk.service && systemctl start wlk.service"),
+    ("ActiveState=failed Result=exit-code ExecMainStatus=137", "error", "systemctl start wlk.service"),
     ("ActiveState=activating SubState=auto-restart", "error", "journalctl"),
     ("ActiveState=activating SubState=start-post NRestarts=2", "error", "journalctl"),
     ("ActiveState=activating SubState=start-post NRestarts=0", "note", "journalctl"),
@@ -483,7 +493,7 @@ def test_other_units(site: Site) -> None:
     site.unit = {}
     assert site.look("check_units")["systemd"][0] == "warning"
     site.unit = {"LoadState": "not-found"}
-    assert site.look("check_units")["renewal"][0] == "error"
+    assert {row[0] for row in site.look("check_units").values()} == {"error"}
 
 
 def test_instances_are_looked_at_with_their_own_settings(site: Site) -> None:
@@ -618,6 +628,8 @@ def test_the_last_error_of_the_log(site: Site) -> None:
     assert site.look("service=wlk.service", "running=1", "check_log")["log"][0] == "note"
     put(site.root / "bin", "journalctl", "echo box wlk: error: no model x")
     assert "no model x" in site.look("service=wlk.service", "check_log")["log"][1]
+    put(site.root / "bin", "journalctl", "exit 1")
+    assert site.look("service=wlk.service", "check_log")["log"][0] == "note"
     put(site.root / "bin", "journalctl", "echo box wlk: INFO error free")
     assert site.look("service=wlk.service", "check_log")["log"][0] == "ok"
 
