@@ -197,9 +197,12 @@ check_programs() {
 }
 
 check_engine() {
-    local candidate said status problems=()
+    local candidate path said status problems=()
+    local -A asked=()
     for candidate in ${WLK_ENGINE:-docker /usr/bin/docker podman}; do
-        command -v "$candidate" >/dev/null || continue
+        path="$(command -v "$candidate")" || continue
+        [ -z "${asked[$path]:-}" ] || continue # not twice, if it hangs
+        asked["$path"]=1
         said="$(bounded "$candidate" ps 2>&1)"
         status=$?
         if [ $status = 0 ]; then
@@ -587,12 +590,12 @@ check_service() {
     if [ "${unit[LoadState]:-}" != loaded ]; then
         error "service$at" "$service is ${unit[LoadState]:-unknown}" "install the bundle again: install.sh in its folder"
     elif [ "$state" = failed ]; then # without reset-failed, one that failed too often is not started again
-        error "service$at" "$service failed: ${unit[Result]:-}, status ${unit[ExecMainStatus]:-}$(killed)${unit[StatusText]:+: ${unit[StatusText]}}" \
+        error "service$at" "$service failed: ${unit[Result]:-}, status ${unit[ExecMainStatus]:-}$(killed)$(told)" \
             "$logs; systemctl reset-failed $service && systemctl start $service"
     elif [ "$state" = activating ] && { [ "${unit[SubState]:-}" = auto-restart ] || [ "${unit[NRestarts]:-0}" != 0 ]; }; then
-        error "service$at" "$service fails, and is started again and again (${unit[NRestarts]:-0} times)$(killed): ${unit[StatusText]:-}" "$logs"
+        error "service$at" "$service fails, and is started again and again$(killed)$(told)" "$logs"
     elif [ "$state" = activating ]; then
-        note "service$at" "$service is starting: ${unit[StatusText]:-}" "$logs"
+        note "service$at" "$service is starting" "$logs"
     elif [ "$state" != active ] && [ $enabled = 1 ]; then
         error "service$at" "$service is $state" "systemctl start $service"
     elif [ "$state" != active ] && [ -z "$1" ] && [ -n "$instances" ]; then
@@ -609,6 +612,8 @@ check_service() {
     [ "${unit[NeedDaemonReload]:-no}" != yes ] || warning "service$at" "$service was changed on disk" "systemctl daemon-reload && systemctl restart $service"
 }
 
+# What service.sh said last of why it does not serve.
+told() { case "${unit[StatusText]:-}" in "did not start"* | trying*) echo ": ${unit[StatusText]}" ;; esac }
 killed() { [ "${unit[ExecMainStatus]:-}" != 137 ] || echo ": killed, most likely for too little memory (WLK_MEMORY)"; }
 
 check_gpu() {

@@ -229,6 +229,9 @@ def test_engines(site: Site) -> None:
         f"no container engine answers: {site.root}/bin/docker: Cannot connect",
     )
     assert site.look("WLK_ENGINE=/none/docker", "check_engine")["engine"][0] == "error"
+    site.engine["ps"] = f"echo asked >>{site.root}/asked; exit 1"
+    site.look("WLK_ENGINE='docker $WLK_ENGINE docker'", "check_engine")
+    assert (site.root / "asked").read_text() == "asked\n"
     site.engine["ps"] = ""
     assert site.look("check_engine")["engine"][0] == "ok"
     site.engine["version"] = "echo 19.03.1"
@@ -241,7 +244,7 @@ def test_zstd_is_needed_for_an_older_docker(site: Site) -> None:
     site.engine["version"] = "echo 20.10.24"
     without = 'command() { [ "$2" != zstd ] && builtin command "$@"; }'
     assert site.look(without, "check_release", "check_engine")["zstd"][0] == "warning"
-    assert "zstd" not in site.look("command() { :; }", "check_release", "check_engine")
+    assert "zstd" not in site.look("command() { echo x; }", "check_release", "check_engine")
     site.engine["version"] = "echo 23.0.1"
     assert "zstd" not in site.look(without, "check_release", "check_engine")
 
@@ -457,7 +460,11 @@ UNITS = (
     ("NRestarts=3", "warning", "journalctl"),
     ("UnitFileState=disabled", "warning", "systemctl enable wlk.service"),
     ("LoadState=not-found", "error", "install.sh"),
-    ("ActiveState=failed Result=exit-code", "error", "reset-failed wlk.service && systemctl start wlk.service"),
+    (
+        "ActiveState=failed Result=exit-code StatusText=trying",
+        "error",
+        "reset-failed wlk.service && systemctl start wlk.service",
+    ),
     ("ActiveState=failed Result=exit-code ExecMainStatus=137", "error", "systemctl start wlk.service"),
     ("ActiveState=activating SubState=auto-restart", "error", "journalctl"),
     ("ActiveState=activating SubState=start-post NRestarts=2", "error", "journalctl"),
@@ -481,8 +488,12 @@ print_json"""
     for row, (told, _, remedy) in zip(found, UNITS, strict=True):
         assert remedy in row["remedy"]
         assert ("too little memory" in row["seen"]) == ("137" in told)
+        assert row["seen"].endswith(": trying") == ("trying" in told)
     site.unit |= {"NeedDaemonReload": "yes"}
-    assert "daemon-reload" in site.look("service=wlk.service", "check_service ''")["service"][2]
+    changed = site.run("service=wlk.service; check_service ''; print_json").stdout
+    assert json.loads(changed)["worst"] == "warning" and "daemon-reload" in changed
+    site.unit = {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"}
+    assert site.look("service=wlk.service", "instances=second", "check_service ''")["service"][0] == "note"
 
 
 def test_other_units(site: Site) -> None:
@@ -541,6 +552,8 @@ def test_an_engine_without_runtime_for_gpus(site: Site) -> None:
     (site.root / "tegra").write_text("# R38\n")
     found = site.look("release=$PREFIX/current", "program=$WLK_ENGINE", "kind=docker", "check_gpu")["gpu runtime"]
     assert found[0] == "error" and "nvidia-ctk" in found[2]
+    found = site.look("release=$PREFIX/current", "program=$WLK_ENGINE", "kind=podman", "check_gpu")["gpu runtime"]
+    assert found[0] == "error" and "nvidia-ctk cdi" in found[2]
 
 
 def test_models(site: Site) -> None:
@@ -561,9 +574,11 @@ def test_models(site: Site) -> None:
     found = site.look(*look)["model"]
     assert found[0] == "error" and "chmod -R a+rX" in found[2]
     (halves[1] / "file").unlink()
-    assert "is empty" in site.look(*look)["model"][1]
+    found = site.look(*look)["model"]
+    assert found[0] == "error" and "is empty" in found[1]
     halves[1].rmdir()
-    assert "pytorch-whisper-medium" in site.look(*look)["model"][1]
+    found = site.look(*look)["model"]
+    assert found[0] == "error" and "pytorch-whisper-medium" in found[1]
 
 
 @pytest.mark.parametrize(
