@@ -21,6 +21,14 @@ def test_room(free: int, severity: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert bool(found.remedy) == (severity != "ok")
 
 
+def test_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(folder: Path) -> Usage:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("shutil.disk_usage", broken)
+    assert check_disk(tmp_path).severity == "error"
+
+
 def cgroup(folder: Path, killed: int) -> Path:
     (folder / "memory.max").write_text("600000000\n")
     (folder / "memory.events").write_text(f"low 0\noom 0\noom_kill {killed}\n")

@@ -82,12 +82,18 @@ def test_what_is_no_certificate(tmp_path: Path) -> None:
     assert severities(tmp_path) == {"certificate": "error"}
 
 
+def test_a_certificate_that_can_not_be_read(tmp_path: Path) -> None:
+    (tmp_path / "tls/certificate.pem").mkdir(parents=True)
+    assert severities(tmp_path) == {"certificate": "error"}
+
+
 def test_one_of_the_site(tmp_path: Path) -> None:
     other = tmp_path / "other"
     for days, wanted in ((200, "ok"), (10, "warning"), (-1, "error")):
         files = put_foreign(tmp_path, days=days)
         files.key.chmod(0o600)
-        assert severities(tmp_path)["certificate"] == wanted
+        names = {} if wanted == "error" else {"certificate names": "note"}
+        assert severities(tmp_path) == {"certificate": wanted, **names}
         given = ("--tls-cert", str(files.certificate), "--tls-key", str(files.key))
         assert severities(other, *given) == {"certificate": wanted}
     put_foreign(tmp_path, days=200, other_key=True).key.chmod(0o600)

@@ -597,7 +597,8 @@ def test_ports(site: Site) -> None:
         assert taken[0] == "error" and "(process " in taken[1]
         put(site.root / "bin", "ss", "exit 1")
         assert "somebody" in site.look("read_settings", *look, "check_port ''")["port"][1]
-    assert "nobody answers" in site.look(*used)["port"][1]
+    found = site.look(*used)["port"]
+    assert found[0] == "error" and "nobody answers" in found[1]
     assert site.look("read_settings", *look, "check_port ''")["port"][0] == "ok"
     (site.root / "port").write_text("9")
     assert site.look(*used)["port"][0] == "warning"
