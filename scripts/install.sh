@@ -107,7 +107,7 @@ check_gpu() {
                 problem "no NVIDIA driver answers" "install the driver, and see that nvidia-smi shows the GPU"
             ;;
     esac
-    "$engine" info --format '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia || [ -n "$(ls /etc/cdi/*nvidia* /var/run/cdi/*nvidia* 2>/dev/null)" ] ||
+    "$engine" info --format '{{json .Runtimes}}' 2>/dev/null | grep nvidia >/dev/null || [ -n "$(ls /etc/cdi/*nvidia* /var/run/cdi/*nvidia* 2>/dev/null)" ] ||
         problem "the engine has no NVIDIA runtime" "install nvidia-container-toolkit, then: nvidia-ctk runtime configure && systemctl restart docker"
 }
 
@@ -115,7 +115,7 @@ check_gpu() {
 in_use() {
     local hex
     printf -v hex '%04X' "$1"
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep --quiet --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A "
+    grep --quiet --no-messages --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A " /proc/net/tcp /proc/net/tcp6
 }
 
 check_host() {
@@ -232,7 +232,7 @@ restart() {
 }
 
 why_failed() {
-    systemctl --no-pager --lines 0 status wlk.service 2>/dev/null | sed -n 's/^ *Status: "\(.*\)"$/\1/p'
+    { systemctl --no-pager --lines 0 status wlk.service || true; } 2>/dev/null | sed -n 's/^ *Status: "\(.*\)"$/\1/p'
 }
 
 # Switch to a release, with its units; the one before becomes the previous.
@@ -280,7 +280,7 @@ goodbye() {
 
 alone() {
     mkdir -p "$PREFIX"
-    exec 9>"$PREFIX/.lock"
+    exec 9>>"$PREFIX/.lock"
     flock --nonblock 9 || die "another installation is going on" "wait for its end"
 }
 
@@ -311,7 +311,7 @@ install() {
             if [ -n "$previous" ] && [ -d "$PREFIX/$previous" ]; then point previous "$previous"; else rm -f "$PREFIX/previous"; fi
             restart || echo "error: $before does not serve either" >&2
             tidy
-            die "nothing has changed" "settings: $CONFIG/wlk.env; log: journalctl -u wlk"
+            die "the update was taken back" "settings: $CONFIG/wlk.env; log: journalctl -u wlk"
         fi
         die "installed, but it does not serve: ${why:-journalctl -u wlk}" "mend that, then: systemctl restart wlk"
     fi

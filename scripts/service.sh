@@ -32,9 +32,18 @@ container="$(container_of "$instance")"
 served="${RUNTIME_DIRECTORY:-/nonexistent}/served"
 
 # Show a line in `systemctl status` too.
+show() { [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify --status="$1" || true; }
+
 say() {
     echo "wlk: $1"
-    [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify --status="$1" || true
+    show "$1"
+}
+
+die() {
+    echo "error: $1" >&2
+    [ -z "${2:-}" ] || echo "  hint: $2" >&2
+    show "did not start: $1"
+    exit 1
 }
 
 load() {
