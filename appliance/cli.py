@@ -27,6 +27,8 @@ COMMANDS: dict[str, str] = {
     "transcribe": "stream a recording through a server, or in this process: text, subtitles or JSON",
     "health": "ask a running server whether it is alive, or ready",
     "cert": "make, renew or show the server's certificate and its local CA",
+    "doctor": "tell what is wrong here for a server, and what to do about it",
+    "support-bundle": "pack findings, settings and logs to send away, without secrets or transcripts",
     "bench": "stream recordings at real-time pace and measure accuracy, latency and cost",
     "selftest": "load a pair, transcribe a known recording and compare",
     "accounts": "write a bill of what an image holds; its build runs this in it",
@@ -76,7 +78,7 @@ def _dispatch(words: list[str]) -> int:
             f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(COMMANDS)}",
         )
     try:
-        module = importlib.import_module(f"appliance.commands.{name}")
+        module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
     except ModuleNotFoundError as error:
         raise ApplianceError(
             f"{name} needs the Python package {error.name}, which is not installed here",

@@ -113,7 +113,7 @@ check_gpu() {
                 problem "no NVIDIA driver answers" "install the driver, and see that nvidia-smi shows the GPU"
             ;;
     esac
-    "$engine" info --format '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia || [ -n "$(ls /etc/cdi/*nvidia* /var/run/cdi/*nvidia* 2>/dev/null)" ] ||
+    "$engine" info --format '{{json .Runtimes}}' 2>/dev/null | grep nvidia >/dev/null || [ -n "$(ls /etc/cdi/*nvidia* /var/run/cdi/*nvidia* 2>/dev/null)" ] ||
         problem "the engine has no NVIDIA runtime" "install nvidia-container-toolkit, then: $configure"
 }
 
@@ -121,7 +121,7 @@ check_gpu() {
 in_use() {
     local hex
     printf -v hex '%04X' "$1"
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep --quiet --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A "
+    grep --quiet --no-messages --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A " /proc/net/tcp /proc/net/tcp6
 }
 
 # wlk.service asks Podman's own service, which is started by its socket.
@@ -180,9 +180,14 @@ step() {
     "$@"
 }
 
+# What is in place already is left as it is; then nothing needs to be started again.
+changed=0
+
 # Write a file whole or not at all.
 put() {
+    rm -f "$2.wlk-new"
     cmp --silent "$1" "$2" && return
+    changed=1
     cp "$1" "$2.wlk-new"
     chmod "$3" "$2.wlk-new"
     sync "$2.wlk-new"
@@ -190,6 +195,8 @@ put() {
 }
 
 point() {
+    [ "$(readlink "$PREFIX/$1" || true)" != "$2" ] || return 0
+    changed=1
     rm -f "$PREFIX/.$1.new"
     ln -s "$2" "$PREFIX/.$1.new"
     mv -T "$PREFIX/.$1.new" "$PREFIX/$1"
@@ -266,7 +273,7 @@ restart() {
 }
 
 why_failed() {
-    systemctl --no-pager --lines 0 status wlk.service 2>/dev/null | sed -n 's/^ *Status: "\(.*\)"$/\1/p'
+    { systemctl --no-pager --lines 0 status wlk.service || true; } 2>/dev/null | sed -n 's/^ *Status: "\(.*\)"$/\1/p'
 }
 
 # Switch to a release, with its units; the one before becomes the previous.
@@ -274,14 +281,14 @@ switch() {
     local before
     before="$(readlink "$PREFIX/current" || true)"
     units "$PREFIX/$1"
-    [ "$before" = "$1" ] || point current "$1"
+    point current "$1"
     if [ -n "$before" ] && [ "$before" != "$1" ]; then point previous "$before"; fi
 }
 
 # Releases that are neither, and their images.
 tidy() {
     local folder image kept
-    kept=" $(readlink "$PREFIX/current") $(readlink "$PREFIX/previous" || true) "
+    kept=" $(readlink "$PREFIX/current" || true) $(readlink "$PREFIX/previous" || true) "
     for folder in "$PREFIX"/releases/*; do
         if [[ "$kept" != *" releases/$(basename "$folder") "* ]]; then forget "$folder"; fi
     done
@@ -314,7 +321,7 @@ goodbye() {
 
 alone() {
     mkdir -p "$PREFIX"
-    exec 9>"$PREFIX/.lock"
+    exec 9>>"$PREFIX/.lock"
     flock --nonblock 9 || die "another installation is going on" "wait for its end"
 }
 
@@ -334,7 +341,9 @@ install() {
     step "install the units into $UNITS, and switch from ${before:-nothing} to $name" switch "$name"
     echo "- make the certificate if that is due, start wlk, and wait until it serves"
     [ "$dry" = 0 ] || exit 0
-    if ! restart; then
+    if [ "$changed" = 0 ] && systemctl --quiet is-active wlk; then
+        echo "  (nothing has changed, and it serves)"
+    elif ! restart; then
         why="$(why_failed)"
         if [ -n "$before" ] && [ "$before" != "$name" ]; then
             echo "error: the new release does not serve: ${why:-journalctl -u wlk}" >&2
@@ -342,8 +351,8 @@ install() {
             switch "$before"
             if [ -n "$previous" ] && [ -d "$PREFIX/$previous" ]; then point previous "$previous"; else rm -f "$PREFIX/previous"; fi
             restart || echo "error: $before does not serve either" >&2
-            forget "$release"
-            die "nothing has changed" "settings: $CONFIG/wlk.env; log: journalctl -u wlk"
+            tidy
+            die "the update was taken back" "settings: $CONFIG/wlk.env; log: journalctl -u wlk"
         fi
         die "installed, but it does not serve: ${why:-journalctl -u wlk}" "mend that, then: systemctl restart wlk"
     fi
@@ -352,9 +361,11 @@ install() {
 }
 
 try() {
+    local serving="nothing was switched on"
     "$1/service.sh" try && return
-    [ "$2" = "releases/$(basename "$1")" ] || forget "$1"
-    die "the new image has failed its trial: ${2:+$2 serves on}${2:-nothing was switched on}" "the lines above tell why; ask for another bundle"
+    [ -z "$2" ] || serving="$2 serves on"
+    tidy
+    die "the new image has failed its trial; $serving" "the lines above tell why; ask for another bundle"
 }
 
 return_to_previous() {

@@ -153,7 +153,8 @@ if [ -n "$("$engine" ps --all --quiet --filter "name=^$name\$")" ]; then
 fi
 
 # Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained; logs are bounded.
-options=(--name "$name" --hostname "$name" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
+# It has this machine's name, for that is what browsers call it.
+options=(--name "$name" --hostname "$(hostname)" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
     --memory "${WLK_MEMORY:-6g}" --pids-limit 512)
 if [ "$foreground" = 1 ]; then
     options+=(--log-driver none) # who started it reads the log

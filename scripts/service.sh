@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What the units do. It lies in the folder of a release, beside the image's archive; WLK_INSTANCE is set by wlk@NAME.service.
+# shellcheck disable=SC2329 # functions that are called by name
 set -euo pipefail
 export LC_ALL=C
 
@@ -27,13 +28,22 @@ release="$(dirname "$(readlink --canonicalize "$0")")"
 instance="${WLK_INSTANCE:-}"
 unit="wlk${instance:+@$instance}.service"
 container="$(container_of "$instance")"
-# Where the count of starts that failed in a row is kept; systemd empties it when the unit is stopped.
-runtime="${RUNTIME_DIRECTORY:-}"
+# How often systemd had started it again when it served last.
+served="${RUNTIME_DIRECTORY:-/nonexistent}/served"
 
 # Show a line in `systemctl status` too.
+show() { [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify --status="$1" || true; }
+
 say() {
     echo "wlk: $1"
-    [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify --status="$1" || true
+    show "$1"
+}
+
+die() {
+    echo "error: $1" >&2
+    [ -z "${2:-}" ] || echo "  hint: $2" >&2
+    show "did not start: $1"
+    exit 1
 }
 
 load() {
@@ -89,13 +99,16 @@ first_model() {
     echo "${models%% *}"
 }
 
+# How often systemd has started it again by itself; a start by hand begins at 0.
+restarts() { systemctl show --property NRestarts --value "$unit" 2>/dev/null || echo 0; }
+
 serve() {
-    local failed=0 wait
-    # After a start that failed: 5, 10, 20, 40 s, each time longer; systemd gives up in the end (StartLimitBurst).
-    if [ -n "$runtime" ]; then
-        [ ! -f "$runtime/failed" ] || failed="$(<"$runtime/failed")"
-        echo $((failed + 1)) >"$runtime/failed"
-    fi
+    local failed before=0 wait
+    [ ! -f "$served" ] || before="$(<"$served")"
+    failed="$(restarts)"
+    [ "$failed" -ge "$before" ] || before=0
+    # After starts that failed: 5, 10, 20, 40, 80 s, each time longer; in the end systemd gives up (StartLimitBurst).
+    failed=$((failed - before))
     if [ "$failed" -gt 0 ]; then
         wait=$((5 * 2 ** (failed < 5 ? failed - 1 : 4)))
         say "trying again in $wait s"
@@ -115,7 +128,31 @@ healthy() { "$engine" exec "$1" python3 -m appliance health --ready 2>&1; }
 # Wait for a container to be ready; fails when that takes too long or `$2` no longer succeeds.
 wait_ready() {
     local until=$((SECONDS + ${WLK_START_SECONDS:-300}))
-    while [ $SECONDS -lt $until ]; do
+    while [ "$SECONDS" -lt "$until" ]; do
+        $2 || return 1
+        ! healthy "$1" >/dev/null || return 0
+        sleep 0.5
+    done
+    return 1
+}
+
+main_alive() { [ -n "${MAINPID:-}" ] && kill -0 "$MAINPID" 2>/dev/null; }
+
+# The last error that was told in this start, for those who only see that it failed. The journal may be a moment behind.
+last_error() {
+    local said
+    for _ in 1 2 3 4 5; do
+        said="$(journalctl --unit "$unit" --output cat --since "-$((SECONDS + 2))s" 2>/dev/null |
+            grep --extended-regexp '^(error:|  hint:)|ERROR' | tail -n 2 | tr '\n' ' ')"
+        [ -z "$said" ] || break
+        sleep 0.3
+    done
+    echo "${said% }"
+}
+
+ready() {
+    local until=$((SECONDS + ${WLK_START_SECONDS:-300}))
+    while [ "$SECONDS" -lt "$until" ]; do
         $2 || return 1
         ! healthy "$1" >/dev/null || return 0
         sleep 0.5
@@ -134,7 +171,7 @@ last_error() {
 ready() {
     local why
     if wait_ready "$container" main_alive; then
-        [ -z "$runtime" ] || rm -f "$runtime/failed"
+        [ -z "${RUNTIME_DIRECTORY:-}" ] || restarts >"$served"
         say "serving ${WLK_MODEL:-$(first_model)} on port ${WLK_PORT:-8000}"
         return
     fi

@@ -176,18 +176,18 @@ own_addresses() {
     local parts last="" hex flags
     add_name IP:127.0.0.1
     add_name IP:0:0:0:0:0:0:0:1
-    if [ -r /proc/net/fib_trie ]; then
+    if [ -r /proc/self/net/fib_trie ]; then
         while read -r -a parts; do
             [ "${parts[0]:-}" != "|--" ] || last="${parts[1]}"
             [ "${parts[*]:0:3}" != "/32 host LOCAL" ] || add_name "IP:$last"
-        done </proc/net/fib_trie
+        done </proc/self/net/fib_trie
     fi
-    if [ -r /proc/net/if_inet6 ]; then
+    if [ -r /proc/self/net/if_inet6 ]; then
         while read -r hex _ _ _ flags _; do
             # Not link-local or temporary ones: no browser can be pointed at them, or only for a day.
             if [[ $hex =~ ^fe[89ab] ]] || [ $((16#$flags & 1)) = 1 ]; then continue; fi
             add_name "IP:$(ipv6 "${hex:0:4}:${hex:4:4}:${hex:8:4}:${hex:12:4}:${hex:16:4}:${hex:20:4}:${hex:24:4}:${hex:28:4}")"
-        done </proc/net/if_inet6
+        done </proc/self/net/if_inet6
     fi
 }
 

@@ -127,6 +127,11 @@ def test_only_its_command_knows_the_bench() -> None:
     assert offenders([file for file in MODULES if file not in allowed], ("appliance.bench",)) == []
 
 
+def test_only_commands_know_the_doctor() -> None:
+    allowed = {*within("doctor"), *within("commands")}
+    assert offenders([file for file in MODULES if file not in allowed], ("appliance.doctor",)) == []
+
+
 def test_only_fetch_reaches_the_network() -> None:
     network = ("requests", "pypi_simple", "huggingface_hub", "urllib.request", "httpx")
     others = [file for file in MODULES if ROOT / "fetch" not in file.parents]

@@ -35,9 +35,12 @@ _ALONG = (
     "scripts/apply.sh",
     "scripts/run_wlk.sh",
     "scripts/wlk_cert.sh",
+    "scripts/doctor.sh",
+    "scripts/support.sh",
     "systemd/wlk.env",
     "LICENSE",
     "docs/API.md",
+    "docs/doctor.md",
     "docs/install.md",
     "docs/settings.md",
 )

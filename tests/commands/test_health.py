@@ -36,15 +36,16 @@ def test_imports_little() -> None:
 
 
 def test_a_late_clock_is_no_illness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from appliance.commands.health import _context
+    from appliance.server.asking import context
+    from appliance.server.places import own_certificate
 
     put_ours(tmp_path, made=days_ago(-700), leaf_made=days_ago(-700))
     monkeypatch.setenv("WLK_STATE_DIR", str(tmp_path))
     monkeypatch.delenv("WLK_TLS_CERT", raising=False)
-    shake_hands(serving(files_in(tmp_path)), "localhost", _context("localhost"))
+    shake_hands(serving(files_in(tmp_path)), "localhost", context("localhost", own_certificate()))
     put_ours(tmp_path / "other")
     with pytest.raises(ssl.SSLCertVerificationError):
-        shake_hands(serving(files_in(tmp_path / "other")), "localhost", _context("localhost"))
+        shake_hands(serving(files_in(tmp_path / "other")), "localhost", context("localhost", own_certificate()))
 
 
 @pytest.mark.model
