@@ -151,24 +151,6 @@ last_error() {
 }
 
 ready() {
-    local until=$((SECONDS + ${WLK_START_SECONDS:-300}))
-    while [ "$SECONDS" -lt "$until" ]; do
-        $2 || return 1
-        ! healthy "$1" >/dev/null || return 0
-        sleep 0.5
-    done
-    return 1
-}
-
-main_alive() { kill -0 "${MAINPID:-$$}" 2>/dev/null; }
-
-# The last error that the unit told since it was started, for those who only see that it failed.
-last_error() {
-    journalctl --unit "$unit" --lines 50 --output cat --since "-${SECONDS}s" 2>/dev/null |
-        grep --extended-regexp '^(error:|  hint:)|ERROR' | tail -n 2 | tr '\n' ' '
-}
-
-ready() {
     local why
     if wait_ready "$container" main_alive; then
         [ -z "${RUNTIME_DIRECTORY:-}" ] || restarts >"$served"
