@@ -586,7 +586,7 @@ check_service() {
     [ $systemd = 1 ] || return 0
     read_unit "$service"
     local state="${unit[ActiveState]:-unknown}" enabled=0 logs="journalctl -u $service -n 50"
-    case "${unit[UnitFileState]:-}" in enabled | enabled-runtime | static | alias) enabled=1 ;; esac
+    case "${unit[UnitFileState]:-}" in enabled | enabled-runtime | static | alias | generated) enabled=1 ;; esac
     if [ "${unit[LoadState]:-}" != loaded ]; then
         error "service$at" "$service is ${unit[LoadState]:-unknown}" "install the bundle again: install.sh in its folder"
     elif [ "$state" = failed ]; then # without reset-failed, one that failed too often is not started again
