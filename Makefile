@@ -23,7 +23,7 @@ ifeq ($(filter $(TARGET),$(TARGETS)),)
 $(error unknown TARGET '$(TARGET)': one of $(TARGETS))
 endif
 
-SHELL_SCRIPTS := $(wildcard scripts/*.sh images/*/*.sh) .ci/run
+SHELL_SCRIPTS := $(wildcard scripts/*.sh scripts/*/*.sh images/*/*.sh) .ci/run
 UNIT := not model and not image and not browser and not boot and not gpu and not network
 # One more process than cores: tests wait too. More threads in each, for models this small, only wait for each other.
 UNIT_PYTEST = OMP_NUM_THREADS=1 python -m pytest -q --numprocesses 3 --dist worksteal -m "$(UNIT)"

@@ -36,15 +36,20 @@ _ALONG = (
     "scripts/run_wlk.sh",
     "scripts/wlk_cert.sh",
     "scripts/doctor.sh",
-    "scripts/support.sh",
     "systemd/wlk.env",
     "LICENSE",
     "docs/API.md",
+    "docs/airgap.md",
+    "docs/certificates.md",
     "docs/doctor.md",
     "docs/install.md",
     "docs/settings.md",
 )
-_UNITS = "*.service", "*.timer", "*.conf", "quadlet/*.container"
+_FOLDERS = {
+    "systemd": ("systemd/*.service", "systemd/*.timer", "systemd/*.conf"),
+    "systemd/quadlet": ("systemd/quadlet/*.container",),
+    "doctor": ("scripts/doctor/*.sh",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +118,10 @@ def _fill(
         shutil.copytree(pairs_dir / model, folder / "models" / model)
     for name in _ALONG:
         shutil.copy2(name, folder / Path(name).name)
-    (folder / "systemd/quadlet").mkdir(parents=True)
-    for unit in (unit for pattern in _UNITS for unit in Path("systemd").glob(pattern)):
-        shutil.copy2(unit, folder / unit)
+    for name, patterns in _FOLDERS.items():
+        (folder / name).mkdir()
+        for file in (file for pattern in patterns for file in Path().glob(pattern)):
+            shutil.copy2(file, folder / name / file.name)
     (folder / KEY_FILE).write_bytes(public_pem(key.public_key()))
     archive = compress(plain, folder / PLAIN_ARCHIVE, compression).name
     contents = Contents(

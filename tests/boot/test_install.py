@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def altered(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Makes bundles that differ from the release, and are signed like it."""
     folder = tmp_path_factory.mktemp("altered")
 
-    def make(version: str, made: str | None = None, **files: tuple[str, str]) -> Path:
+    def make(version: str, facts: Mapping[str, str] | None = None, **files: tuple[str, str]) -> Path:
         bundle = folder / version
         shutil.copytree(release.bundle, bundle, copy_function=os.link)
         for name, (old, new) in files.items():
@@ -41,7 +41,7 @@ def altered(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Itera
         contents = parse_contents((bundle / LIST_FILE).read_text(encoding="utf-8"))
         for name in (LIST_FILE, f"{LIST_FILE}.sig"):
             (bundle / name).unlink()
-        changed = replace(contents, version=version, made=made or contents.made, files=entries(bundle))
+        changed = replace(contents, version=version, files=entries(bundle), **(facts or {}))
         write_signed(bundle / LIST_FILE, changed.text(), load_private(release.folder / "key"))
         return bundle
 
@@ -74,11 +74,17 @@ def test_what_is_to_be_mended_is_listed_and_nothing_changed(
     )
     box.run("mkdir", "--parents", "/opt/wlk")
     box.run("mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", "/opt/wlk")
-    done = bare.install(altered("0.1.1", made="2099-01-01T00:00:00Z"), *key)
+    done = bare.install(altered("0.1.1", {"made": "2099-01-01T00:00:00Z", "target": "x86-cuda"}), *key)
     assert done.returncode == 1
-    for seen in ("port 8000 is in use", "/opt/wlk has 104 MB free", "before this release was made"):
+    for seen in (
+        "port 8000 is in use",
+        "/opt/wlk has 104 MB free",
+        "before this release was made",
+        "no NVIDIA driver answers",
+        "the engine has no NVIDIA runtime",
+    ):
         assert seen in done.stderr
-    assert done.stderr.count("hint:") == 3
+    assert done.stderr.count("hint:") == 5
     box.run("umount", "/opt/wlk")
     box.run("rmdir", "/opt/wlk")
     box.run("systemctl", "stop", "squatter")

@@ -203,3 +203,30 @@ def test_a_token_is_asked_for_and_stands_in_no_command_line(site: Site) -> None:
     assert "a-secret-of-the-site" not in site.box.journal("wlk")
     with pytest.raises(AssertionError, match="token"):
         site.hears()
+
+
+def test_the_doctor_sees_what_is_well_and_what_is_not(site: Site) -> None:
+    def findings() -> tuple[int, dict[str, tuple[str, str]]]:
+        done = site.box.run("/opt/wlk/current/doctor.sh", "--json", check=False)
+        told = json.loads(done.stdout)
+        return done.returncode, {row["check"]: (row["severity"], row["seen"]) for row in told["findings"]}
+
+    status, seen = findings()
+    bad = {check: row for check, row in seen.items() if row[0] in ("warning", "error")}
+    assert (status, bad) == (0, {})
+    assert {"engine", "image", "certificate names", "clock", "port", "service"} <= seen.keys()
+    assert any(check.startswith("inside ") for check in seen)
+    put_setting(site, "WLK_COMMIT", "soon")
+    site.box.run("systemctl", "restart", "wlk", check=False)
+    site.box.run("systemctl", "stop", "wlk")
+    site.box.run("chown", "0:0", "/var/lib/wlk")
+    status, seen = findings()
+    assert status == 2
+    assert seen["service"][0] == "error" and "WLK_COMMIT" in " ".join(row[1] for row in seen.values())
+    site.box.run("chown", "10001:10001", "/var/lib/wlk")
+    put_setting(site, "WLK_TOKEN", "a-secret-of-the-site")
+    site.box.run("/opt/wlk/current/doctor.sh", "--support-bundle", "/var/tmp/support.tar.gz", check=False)
+    assert site.said("stat", "--format", "%a", "/var/tmp/support.tar.gz") == "600"
+    packed = site.said("tar", "--extract", "--gzip", "--to-stdout", "--file", "/var/tmp/support.tar.gz")
+    assert "WLK_TOKEN" in packed and "a-secret-of-the-site" not in packed
+    assert "is 'soon'" in packed and "PRIVATE KEY" not in packed

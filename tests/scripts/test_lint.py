@@ -19,7 +19,7 @@ def lint(*words: str | Path) -> str:
 
 
 def test_shell_scripts_pass_shellcheck() -> None:
-    scripts = [*sorted(ROOT.glob("scripts/*.sh")), *sorted(ROOT.glob("images/*/*.sh")), ROOT / ".ci/run"]
+    scripts = [*sorted(ROOT.glob("scripts/**/*.sh")), *sorted(ROOT.glob("images/*/*.sh")), ROOT / ".ci/run"]
     assert lint(TOOLS / "shellcheck", "--external-sources", *scripts) == ""
 
 
