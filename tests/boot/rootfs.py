@@ -60,7 +60,6 @@ class Kind:
 
 
 DOCKER = Kind("docker", "bookworm", ("docker.io",))
-OLD_PODMAN = Kind("podman", "bookworm", ("golang-github-containers-common", "iptables", "netavark", "podman"))
 PODMAN = Kind("podman", "trixie", ("ca-certificates", "nftables", "podman"))
 
 
@@ -77,7 +76,7 @@ def ensure_rootfs(kind: Kind = DOCKER) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if made.is_dir():
             return made
-        kept = {other.name(architecture) for other in (DOCKER, OLD_PODMAN, PODMAN)}
+        kept = {other.name(architecture) for other in (DOCKER, PODMAN)}
         for old in CACHE.glob("root-*"):
             if old.name not in kept:
                 shutil.rmtree(old)

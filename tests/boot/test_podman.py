@@ -6,7 +6,7 @@ import pytest
 
 from appliance.errors import ApplianceError
 from tests.boot.box import Box, lacking
-from tests.boot.rootfs import OLD_PODMAN, PODMAN, Kind, ensure_rootfs
+from tests.boot.rootfs import PODMAN, ensure_rootfs
 from tests.boot.site import Site
 from tests.conftest import Spoken, missing
 from tests.delivery.releases import Release
@@ -17,32 +17,20 @@ QUADLET = "/etc/containers/systemd/wlk.container"
 LEFT = {"/etc/wlk", "/etc/wlk/wlk.env", "/var/lib/wlk"}
 
 
-def site_of(kind: Kind, tmp_path_factory: pytest.TempPathFactory, spoken: Spoken) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, librivox: tuple[Spoken, ...]) -> Iterator[Site]:
+    """A box with Podman, and nothing of ours at first."""
     lack = lacking()
     if lack is not None:
         missing(lack)
     try:
-        rootfs = ensure_rootfs(kind)
+        rootfs = ensure_rootfs(PODMAN)
     except ApplianceError as error:
         missing(f"the root file system of a box: {error}")
     stick = tmp_path_factory.getbasetemp()
     with Box(rootfs, stick=stick, engine="podman") as box:
         assert box.boot() == "running"
-        yield Site(box, stick, spoken)
-
-
-@pytest.fixture(params=[OLD_PODMAN, PODMAN], ids=lambda kind: kind.suite)
-def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, librivox: tuple[Spoken, ...]
-) -> Iterator[Site]:
-    """A box with Podman, and nothing of ours."""
-    yield from site_of(request.param, tmp_path_factory, librivox[0])
-
-
-@pytest.fixture
-def newer_site(tmp_path_factory: pytest.TempPathFactory, librivox: tuple[Spoken, ...]) -> Iterator[Site]:
-    """The same, with a Podman that knows Quadlet."""
-    yield from site_of(PODMAN, tmp_path_factory, librivox[0])
+        yield Site(box, stick, librivox[0])
 
 
 def install(site: Site, release: Release, *words: str) -> None:
@@ -92,16 +80,10 @@ def test_the_units_are_clients_of_its_socket(site: Site, release: Release) -> No
     box.run("systemctl", "start", "wlk", timeout_s=300)
     assert site.hears()
 
-    if box.engine("--version").startswith("podman version 4.3"):
-        refused = site.install(release.bundle, "--quadlet")
-        assert refused.returncode == 1 and "4.4 is the oldest" in refused.stderr
-        assert site.hears()
-    assert uninstalled(site)
 
-
-def test_a_unit_of_quadlet_serves_where_it_is_asked_for(newer_site: Site, release: Release) -> None:
-    site, box = newer_site, newer_site.box
-    install(site, release)
+def test_a_unit_of_quadlet_serves_where_it_is_asked_for(site: Site, release: Release) -> None:
+    """After the test above: the other way in, and back."""
+    box = site.box
     install(site, release, "--quadlet")
     assert QUADLET in site.said("systemctl", "show", "--property=SourcePath", "wlk")
     assert (site.state(), site.hears()) == ("active", True)
@@ -130,6 +112,4 @@ def test_a_unit_of_quadlet_serves_where_it_is_asked_for(newer_site: Site, releas
     install(site, release)
     assert "/etc/systemd/system/wlk.service" in site.said("systemctl", "show", "--property=FragmentPath", "wlk")
     assert (site.state(), site.hears()) == ("active", True)
-    install(site, release, "--quadlet")
-    assert site.state() == "active"
     assert uninstalled(site)
