@@ -80,7 +80,8 @@ unpack() {
     esac >"$2" || die "can't unpack $1" "is it whole, and is there room on the disk? df -h $(dirname "$2")"
 }
 
-mkdir -p "$partial" || die "can't write to $(dirname "$to")" "--to names another folder"
+rm -rf "$partial"
+{ mkdir -p "$(dirname "$to")" && mkdir "$partial"; } || die "can't write to $(dirname "$to")" "--to names another folder"
 cp --recursive full/. "$partial"
 for file in "${kept[@]}"; do
     mkdir -p "$partial/$(dirname "$file")"

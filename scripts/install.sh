@@ -4,15 +4,17 @@
 # shellcheck disable=SC2329 # functions that `step` calls
 set -euo pipefail
 export LC_ALL=C
+umask 022
 
 usage() {
     cat <<'END'
-usage: install.sh [OPTIONS]
+usage: install.sh [OPTIONS] [FOLDER]
        install.sh --rollback
 
-Check the bundle in this folder, then install it: the image into the container engine, the release to /opt/wlk, settings to
+Check the bundle in FOLDER (where this script lies, unless given), then install it: the image into the container engine, the release to /opt/wlk, settings to
 /etc/wlk/wlk.env unless they are there, and units, so that it serves after every boot. Where an older release is installed,
-that one serves until the new one has proved itself, and stays for --rollback. Can be repeated.
+that one serves until the new one has proved itself, and stays for --rollback. Can be repeated. An installed release checks
+the next one itself, so that no code from the stick decides whether the stick is good: /opt/wlk/current/install.sh FOLDER
 
   --key FILE           the public key of who made the bundle (/etc/wlk/bundle-key.pem, where it is)
   --trust FINGERPRINT  take the key in the bundle, if this is its fingerprint: 64 digits, or the first 32 at least
@@ -27,6 +29,7 @@ END
 }
 
 here="$(dirname "$(readlink --canonicalize "$0")")"
+bundle=""
 trusted=()
 accepted=()
 dry=0
@@ -37,139 +40,42 @@ while [ $# -gt 0 ]; do
         -h | --help) usage && exit 0 ;;
         --key | --trust)
             [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2 && exit 2; }
-            trusted+=("$1" "$2")
+            trusted=("$1" "$2")
             shift
             ;;
         --allow-downgrade) accepted+=("$1") ;;
         --quadlet) quadlet=1 ;;
         --dry-run) dry=1 ;;
         --rollback) rollback=1 ;;
-        *)
+        -*)
             printf 'error: unknown option: %s\n  hint: install.sh --help shows the options\n' "$1" >&2
             exit 2
+            ;;
+        *)
+            [ -z "$bundle" ] || { printf 'error: one folder only: %s or %s?\n' "$bundle" "$1" >&2 && exit 2; }
+            bundle="$1"
             ;;
     esac
     shift
 done
 [ "$(id -u)" = 0 ] || { printf 'error: this needs root\n  hint: sudo %s\n' "$0" >&2 && exit 1; }
 
-# Nothing of the bundle but this script and the one that checks is run before it is known to be as it was signed.
-[ "$rollback" = 1 ] || bash "$here/verify.sh" "${trusted[@]}" "${accepted[@]}" "$here"
+bundle="$(readlink --canonicalize "${bundle:-$here}")"
+private="$(mktemp -d)"
+trap 'rm -rf "$private"' EXIT
+if [ "${trusted[0]:-}" = --key ] && [ -f "${trusted[1]}" ]; then
+    cat "${trusted[1]}" >"$private/key" # the stick may change meanwhile
+    trusted[1]="$private/key"
+fi
+
+# Before anything else of the bundle is used.
+verified() { bash "$here/verify.sh" "${trusted[@]}" "$@"; }
+[ "$rollback" = 1 ] || verified "${accepted[@]}" "$bundle"
 # shellcheck source=scripts/site.sh
 . "$here/site.sh"
+# shellcheck source=scripts/install/host.sh
+. "$here/install/host.sh"
 [ ! -e "$QUADLETS/wlk.container" ] || quadlet=1
-
-# ---- what this machine must have
-
-problems=()
-problem() { problems+=("$1" "$2"); }
-
-# Bytes that are free where a folder is, or will be.
-free_bytes() {
-    local folder="$1"
-    while [ ! -d "$folder" ]; do folder="$(dirname "$folder")"; done
-    df --block-size=1 --output=avail "$folder" | tail -n 1 | tr -d ' '
-}
-
-mountpoint_of() {
-    local folder="$1"
-    while [ ! -d "$folder" ]; do folder="$(dirname "$folder")"; done
-    df --output=target "$folder" | tail -n 1
-}
-
-check_disk() {
-    local release="$1" copy=0 loaded=0 root
-    [ -d "$release" ] || copy="$(du --summarize --bytes "$here" | cut -f 1)"
-    [ -n "$(image_of "$here")" ] || loaded="$(fact "$here" tar | cut -d ' ' -f 2)"
-    root="$("$engine" info --format '{{.DockerRootDir}}' 2>/dev/null || "$engine" info --format '{{.Store.GraphRoot}}' 2>/dev/null)"
-    [ -d "$root" ] || root=/var/lib
-    if [ "$(mountpoint_of "$PREFIX")" = "$(mountpoint_of "$root")" ]; then
-        need_space "$PREFIX" $((copy + loaded))
-    else
-        need_space "$PREFIX" "$copy"
-        need_space "$root" "$loaded"
-    fi
-}
-
-# A tenth more than is known, so that no disk ends full to the last byte.
-need_space() {
-    local free
-    [ "$2" != 0 ] || return 0
-    free="$(free_bytes "$1")"
-    [ "$free" -ge $(($2 + $2 / 10)) ] ||
-        problem "$1 has $((free / 1000000)) MB free, and $(($2 * 11 / 10000000)) MB are needed" "make room there: df -h $1"
-}
-
-check_gpu() {
-    local configure="nvidia-ctk runtime configure && systemctl restart docker"
-    ! is_podman || configure="nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
-    case "$(fact "$here" target)" in
-        cpu) return ;;
-        jetson-*)
-            [ -e "${WLK_TEGRA_RELEASE:-/etc/nv_tegra_release}" ] || problem "this is no Jetson" "ask for a bundle for this machine"
-            ;;
-        *)
-            timeout 20 nvidia-smi >/dev/null 2>&1 ||
-                problem "no NVIDIA driver answers" "install the driver, and see that nvidia-smi shows the GPU"
-            ;;
-    esac
-    "$engine" info --format '{{json .Runtimes}}' 2>/dev/null | grep nvidia >/dev/null || [ -n "$(ls /etc/cdi/*nvidia* /var/run/cdi/*nvidia* 2>/dev/null)" ] ||
-        problem "the engine has no NVIDIA runtime" "install nvidia-container-toolkit, then: $configure"
-}
-
-# Whether a port is listened on, as the kernel tells: state 0A in its tables.
-in_use() {
-    local hex
-    printf -v hex '%04X' "$1"
-    grep --quiet --no-messages --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A " /proc/net/tcp /proc/net/tcp6
-}
-
-# wlk.service asks Podman's own service, which is started by its socket.
-check_podman() {
-    local version oldest=4.3 hint="install a newer one, or Docker: apt-get install docker.io"
-    if ! is_podman; then
-        [ "$quadlet" = 0 ] || problem "a Quadlet file is for Podman, and the engine is $engine" "without it: install.sh; rm -f $QUADLETS/wlk.container"
-        return
-    fi
-    if [ "$quadlet" = 1 ]; then oldest=4.4 hint="install.sh without --quadlet (and without $QUADLETS/wlk.container)"; fi
-    version="$("$engine" --version | sed 's/^[^0-9]*//')"
-    if [ "$(printf '%s\n' "$oldest" "$version" | sort --version-sort | head -n 1)" != "$oldest" ]; then
-        problem "this is Podman $version, and $oldest is the oldest that can do this" "$hint"
-    fi
-    systemctl cat podman.socket >/dev/null 2>&1 ||
-        problem "Podman's socket is not among systemd's units: podman.socket" "install the distribution's package of Podman"
-}
-
-check_host() {
-    local release="$1" made version
-    [ -d "${WLK_SYSTEMD:-/run/systemd/system}" ] || problem "this machine was not booted by systemd" "without it: ./run_wlk.sh $(fact "$here" models | cut -d ' ' -f 1)"
-    made="$(fact "$here" made)"
-    [ "$(date +%s)" -ge "$(date --date "$made" +%s)" ] ||
-        problem "the clock is at $(date -u +%F), before this release was made ($made)" "set it: timedatectl set-time '2026-01-31 12:00'"
-    if find_engine; then
-        check_podman
-        version="$("$engine" version --format '{{.Server.Version}}' 2>/dev/null | cut -d . -f 1)"
-        case "$(basename "$engine") $(fact "$here" archive)" in
-            docker*.zst)
-                if ! command -v zstd >/dev/null && [ ! -f "$here/image.tar" ] && [ "${version:-0}" -lt 23 ]; then
-                    problem "Docker $version can't read zstd, and no program zstd is here" "apt-get install zstd; or ask for a bundle with --compression gzip"
-                fi
-                ;;
-        esac
-        check_disk "$release"
-        check_gpu
-    else
-        problem "no container engine answers" "systemctl start docker; or install one: apt-get install docker.io"
-    fi
-    read_settings ""
-    if in_use "${WLK_PORT:-8000}" && ! systemctl --quiet is-active wlk; then
-        problem "port ${WLK_PORT:-8000} is in use" "end what listens there (ss -ltnp), or set WLK_PORT in $CONFIG/wlk.env"
-    fi
-    [ "${#problems[@]}" != 0 ] || return 0
-    echo "error: this machine is not ready:" >&2
-    printf '  - %s\n    hint: %s\n' "${problems[@]}" >&2
-    exit 1
-}
 
 # ---- the steps; each can be repeated, and power may go at any moment
 
@@ -203,32 +109,53 @@ point() {
     sync "$PREFIX"
 }
 
-verified() { bash "$1/verify.sh" "${trusted[@]}" --allow-downgrade "$1" >/dev/null; }
-
 # Copy the bundle, and check the copy: from now on nothing is taken from the stick.
 copy() {
     local release="$1" new="$PREFIX/releases/.new"
     mkdir -p "$PREFIX/releases"
-    if [ -d "$release" ] && verified "$release" 2>/dev/null; then return; fi
+    if [ -d "$release" ] && verified --allow-downgrade "$release" >/dev/null 2>&1; then return; fi
     rm -rf "$new"
-    cp --recursive --no-target-directory "$here" "$new"
+    if ! cp --recursive --no-target-directory "$bundle" "$new"; then
+        rm -rf "$new"
+        die "the bundle can't be copied to $PREFIX" "is the disk full? df -h $PREFIX"
+    fi
     chmod --recursive u=rwX,go=rX "$new"
     chmod a+x "$new"/*.sh
-    verified "$new" || die "the copy of the bundle is not as it was signed" "is the stick, or this disk, failing?"
+    # The same as before, and not another that is signed too.
+    if [[ "$release" != *-"$(sha256sum "$new/CONTENTS" | head -c 12)" ]] || ! verified --allow-downgrade "$new" >/dev/null; then
+        rm -rf "$new"
+        die "the copy of the bundle is not what was checked" "is the stick, or this disk, failing?"
+    fi
     sync --file-system "$new"
     rm -rf "$release"
     mv -T "$new" "$release"
     sync "$PREFIX/releases"
 }
 
+load() {
+    "$1/service.sh" load && return
+    tidy
+    die "the image can't be loaded; ${2:-nothing} serves on" "the lines above tell why"
+}
+
 settings() {
     local release="$1" word
     mkdir -p "$CONFIG"
-    [ -e "$CONFIG/wlk.env" ] || put "$release/wlk.env" "$CONFIG/wlk.env" 600
+    if [ ! -e "$CONFIG/wlk.env" ]; then
+        cp "$release/wlk.env" "$private/wlk.env"
+        # An image for GPUs serves on them, or not at all; a Jetson's is handed in without being asked for.
+        case "$(fact "$release" target)" in
+            cpu | jetson-*) ;;
+            *) sed --in-place 's/^WLK_GPUS=$/WLK_GPUS=all/' "$private/wlk.env" ;;
+        esac
+        put "$private/wlk.env" "$CONFIG/wlk.env" 600
+    fi
     if [ ! -e "$CONFIG/bundle-key.pem" ]; then
         word="$release/key.pem"
         [ "${trusted[0]:-}" != --key ] || word="${trusted[1]}"
         put "$word" "$CONFIG/bundle-key.pem" 644
+    elif [ "${trusted[0]:-}" = --key ] && ! cmp --silent "${trusted[1]}" "$CONFIG/bundle-key.pem"; then
+        echo "  (the key that is trusted from now on stays $CONFIG/bundle-key.pem; replace it to trust the one given)"
     fi
     mkdir -p "$STATE"
     chown "$OWNER" "$STATE"
@@ -252,7 +179,7 @@ units() {
         mkdir -p "$QUADLETS"
         sed "s|^Image=.*|Image=$(image_of "$1")|" "$1/systemd/quadlet/wlk.container" >"$PREFIX/.wlk.container"
         put "$PREFIX/.wlk.container" "$QUADLETS/wlk.container" 644
-        rm -f "$PREFIX/.wlk.container" "$UNITS/wlk.service" "$UNITS/multi-user.target.wants/wlk.service"
+        rm -f "$PREFIX/.wlk.container" "$UNITS/wlk.service" "$UNITS"/*.target.wants/wlk.service "$UNITS"/*.service.wants/wlk.service
         systemctl daemon-reload
     else
         put "$1/systemd/wlk.service" "$UNITS/wlk.service" 644
@@ -263,12 +190,14 @@ units() {
     systemctl start wlk-cert.timer
 }
 
-# wlk.service, and the instances beside it that run.
+# Start wlk.service again, and the instances beside it that run; only the first decides whether a release serves.
 restart() {
-    local unit
-    for unit in wlk.service $(systemctl list-units --plain --no-legend --state=active,activating 'wlk@*.service' | cut -d ' ' -f 1); do
-        systemctl reset-failed "$unit" 2>/dev/null || true
-        systemctl restart "$unit" || return 1
+    local instance
+    systemctl reset-failed wlk.service 2>/dev/null || true
+    systemctl restart wlk.service || return 1
+    rm -f "$PREFIX/.unproved"
+    for instance in $(systemctl list-units --plain --no-legend --state=active 'wlk@*.service' | cut -d ' ' -f 1); do
+        systemctl restart "$instance" || echo "warning: $instance does not serve: systemctl status $instance" >&2
     done
 }
 
@@ -280,9 +209,10 @@ why_failed() {
 switch() {
     local before
     before="$(readlink "$PREFIX/current" || true)"
+    [ "$before" = "$1" ] || : >"$PREFIX/.unproved" # until it serves; whoever comes after a power cut starts it again
     units "$PREFIX/$1"
-    point current "$1"
     if [ -n "$before" ] && [ "$before" != "$1" ]; then point previous "$before"; fi
+    point current "$1"
 }
 
 # Releases that are neither, and their images.
@@ -306,16 +236,19 @@ forget() {
 
 # What the person came for.
 goodbye() {
-    local address shown
-    shown="$(hostname)"
+    local address fingerprint scheme=https addresses
+    [ "${WLK_TLS:-true}" != false ] || scheme=http
+    addresses="$(hostname) $(hostname -I 2>/dev/null || true)"
+    [ "${WLK_LISTEN:-}" != 127.0.0.1 ] || addresses=127.0.0.1
     echo
     echo "wlk $(fact "$PREFIX/current" version) serves, now and after every boot:"
-    echo "  https://$shown:${WLK_PORT:-8000}/"
-    for address in $(hostname -I 2>/dev/null || true); do
-        case "$address" in 172.17.* | 10.88.0.1) ;; *:*) ;; *) echo "  https://$address:${WLK_PORT:-8000}/" ;; esac
+    for address in $addresses; do
+        case "$address" in 172.17.* | 10.88.0.1) ;; *:*) ;; *) echo "  $scheme://$address:${WLK_PORT:-8000}/" ;; esac
     done
-    echo "The certificate of this device's CA (https://$shown:${WLK_PORT:-8000}/ca) has the SHA-256 fingerprint"
-    echo "  $("$PREFIX/current/wlk_cert.sh" --dir "$STATE" --fingerprint)"
+    if fingerprint="$("$PREFIX/current/wlk_cert.sh" --dir "$STATE" --fingerprint 2>/dev/null)"; then
+        echo "The certificate of this device's CA (at /ca there) has the SHA-256 fingerprint"
+        echo "  $fingerprint"
+    fi
     echo "Settings: $CONFIG/wlk.env; state: systemctl status wlk; problems: $PREFIX/current/doctor.sh"
 }
 
@@ -327,7 +260,7 @@ alone() {
 
 install() {
     local name release before previous why
-    name="releases/$(fact "$here" version)-$(sha256sum "$here/CONTENTS" | head -c 12)"
+    name="releases/$(fact "$bundle" version)-$(sha256sum "$bundle/CONTENTS" | head -c 12)"
     release="$PREFIX/$name"
     check_host "$release"
     [ "$dry" = 1 ] || alone
@@ -336,12 +269,12 @@ install() {
     [ "$dry" = 0 ] || echo "It would:"
     step "copy the release to $release and check the copy" copy "$release"
     step "keep $CONFIG/wlk.env, or write it if there is none; state in $STATE" settings "$release"
-    step "hand the image to $engine" "$release/service.sh" load
+    step "hand the image to $engine" load "$release" "$before"
     step "try the image aside: start it without a network, stream a recording through it, compare the text" try "$release" "$before"
     step "install the units into $UNITS, and switch from ${before:-nothing} to $name" switch "$name"
     echo "- make the certificate if that is due, start wlk, and wait until it serves"
     [ "$dry" = 0 ] || exit 0
-    if [ "$changed" = 0 ] && systemctl --quiet is-active wlk; then
+    if [ "$changed" = 0 ] && [ ! -e "$PREFIX/.unproved" ] && systemctl --quiet is-active wlk; then
         echo "  (nothing has changed, and it serves)"
     elif ! restart; then
         why="$(why_failed)"
@@ -365,7 +298,7 @@ try() {
     "$1/service.sh" try && return
     [ -z "$2" ] || serving="$2 serves on"
     tidy
-    die "the new image has failed its trial; $serving" "the lines above tell why; ask for another bundle"
+    die "the new image has failed its trial; $serving" "the lines above tell why: mend $CONFIG/wlk.env, or ask for another bundle"
 }
 
 return_to_previous() {
@@ -373,7 +306,7 @@ return_to_previous() {
     need_engine
     previous="$(readlink "$PREFIX/previous" || true)"
     before="$(readlink "$PREFIX/current" || true)"
-    if [ -z "$previous" ] || [ ! -d "$PREFIX/$previous" ]; then
+    if [ -z "$previous" ] || [ "$previous" = "$before" ] || [ ! -d "$PREFIX/$previous" ]; then
         die "there is no release before to return to" "$PREFIX/previous names it after an update"
     fi
     [ "$dry" = 1 ] || alone
@@ -392,6 +325,7 @@ return_to_previous() {
 
 # Read whole before anything is done: the folder that this lies in may be removed meanwhile.
 main() {
+    trap '' HUP # whoever started it may have been cut off meanwhile
     if [ "$rollback" = 1 ]; then return_to_previous; else install; fi
     exit
 }

@@ -152,9 +152,10 @@ if [ -n "$("$engine" ps --all --quiet --filter "name=^$name\$")" ]; then
     "$engine" rm "$name" >/dev/null
 fi
 
-# Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained; logs are bounded.
+# Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained; logs are bounded. And
+# nothing is ever fetched.
 # It has this machine's name, for that is what browsers call it.
-options=(--name "$name" --hostname "$(hostname)" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
+options=(--name "$name" --pull never --hostname "$(hostname)" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
     --memory "${WLK_MEMORY:-6g}" --pids-limit 512)
 if [ "$foreground" = 1 ]; then
     options+=(--log-driver none) # who started it reads the log
@@ -212,7 +213,8 @@ fi
 while IFS= read -r variable; do
     case "$variable" in
         WLK_IMAGE | WLK_ENGINE | WLK_NAME | WLK_MEMORY | WLK_STATE_VOLUME | WLK_SITE_MODELS | WLK_TEGRA_RELEASE) ;; # for us
-        WLK_PREFIX | WLK_CONFIG | WLK_STATE | WLK_UNITS | WLK_INSTANCE | WLK_LISTEN | WLK_GPUS | WLK_START_SECONDS) ;; # service.sh
+        WLK_PREFIX | WLK_CONFIG | WLK_STATE | WLK_UNITS | WLK_INSTANCE | WLK_LISTEN | WLK_GPUS) ;; # for service.sh,
+        WLK_ENGINE_SECONDS | WLK_START_SECONDS | WLK_START_TRIES) ;;                               # these too
         WLK_HOST | WLK_PORT | WLK_MODELS_DIR | WLK_STATE_DIR | WLK_ENV_FILE) ;; # fixed by the image
         *) [ -n "${settings[$variable]:-}" ] || options+=(--env "$variable") ;;
     esac

@@ -28,6 +28,8 @@ release="$(dirname "$(readlink --canonicalize "$0")")"
 instance="${WLK_INSTANCE:-}"
 unit="wlk${instance:+@$instance}.service"
 container="$(container_of "$instance")"
+# The status by which systemd knows not to try again (RestartPreventExitStatus).
+GAVE_UP=70
 # How often systemd had started it again when it served last.
 served="${RUNTIME_DIRECTORY:-/nonexistent}/served"
 
@@ -99,6 +101,18 @@ first_model() {
     echo "${models%% *}"
 }
 
+# The engine may be just starting, or away for a while.
+wait_engine() {
+    local until=$((SECONDS + ${WLK_ENGINE_SECONDS:-300}))
+    find_engine && return
+    say "waiting for the container engine"
+    while [ "$SECONDS" -lt "$until" ]; do
+        sleep 1
+        find_engine && return
+    done
+    need_engine
+}
+
 # How often systemd has started it again by itself; a start by hand begins at 0.
 restarts() { systemctl show --property NRestarts --value "$unit" 2>/dev/null || echo 0; }
 
@@ -107,13 +121,20 @@ serve() {
     [ ! -f "$served" ] || before="$(<"$served")"
     failed="$(restarts)"
     [ "$failed" -ge "$before" ] || before=0
-    # After starts that failed: 5, 10, 20, 40, 80 s, each time longer; in the end systemd gives up (StartLimitBurst).
+    # After starts that failed: 5, 10, 20, 40, 80 s, each time longer; in the end it stays as it is.
     failed=$((failed - before))
+    if [ "$failed" -ge "${WLK_START_TRIES:-6}" ]; then
+        echo "error: gave up after $failed starts that failed; journalctl -u $unit tells why" >&2
+        echo "  hint: mend that, then: systemctl start $unit" >&2
+        exit "$GAVE_UP"
+    fi
     if [ "$failed" -gt 0 ]; then
         wait=$((5 * 2 ** (failed < 5 ? failed - 1 : 4)))
         say "trying again in $wait s"
         sleep "$wait"
     fi
+    wait_engine
+    [ -n "$(image_of "$release")" ] || load
     clear_container
     say "starting"
     case "${WLK_LISTEN:-0.0.0.0}" in
@@ -123,11 +144,11 @@ serve() {
     esac
 }
 
-healthy() { "$engine" exec "$1" python3 -m appliance health --ready 2>&1; }
+healthy() { { [ -n "${engine:-}" ] || find_engine; } && "$engine" exec "$1" python3 -m appliance health --ready 2>&1; }
 
 # Wait for a container to be ready; fails when that takes too long or `$2` no longer succeeds.
 wait_ready() {
-    local until=$((SECONDS + ${WLK_START_SECONDS:-300}))
+    local until=$((SECONDS + ${WLK_START_SECONDS:-600}))
     while [ "$SECONDS" -lt "$until" ]; do
         $2 || return 1
         ! healthy "$1" >/dev/null || return 0
@@ -143,7 +164,7 @@ last_error() {
     local said
     for _ in 1 2 3 4 5; do
         said="$(journalctl --unit "$unit" --output cat --since "-$((SECONDS + 2))s" 2>/dev/null |
-            grep --extended-regexp '^(error:|  hint:)|ERROR' | tail -n 2 | tr '\n' ' ')"
+            grep --extended-regexp '^(error: |  hint: |docker: |Error: )|ERROR' | tail -n 2 | tr '\n' ' ')"
         [ -z "$said" ] || break
         sleep 0.3
     done
@@ -158,7 +179,7 @@ ready() {
         return
     fi
     if main_alive; then
-        why="it was not ready after ${WLK_START_SECONDS:-300} s: $(healthy "$container" | tail -n 1)"
+        why="it was not ready after ${WLK_START_SECONDS:-600} s: $(healthy "$container" | tail -n 1)"
     else
         why="$(last_error || true)"
     fi
@@ -188,8 +209,10 @@ running_aside() { [ "$("$engine" inspect --format '{{.State.Running}}' "$contain
 case "$1" in
     -h | --help) usage && exit 0 ;;
     cert) read_settings "$instance" && cert ;;
-    load) need_engine && load ;;
-    serve | ready | try) read_settings "$instance" && need_engine && "$1" ;;
+    load) wait_engine && load ;;
+    serve) read_settings "$instance" && serve ;;
+    ready) read_settings "$instance" && ready ;;
+    try) read_settings "$instance" && need_engine && try ;;
     clear) need_engine && clear_container ;;
     *) misused "unknown step: $1" ;;
 esac

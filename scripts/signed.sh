@@ -93,6 +93,7 @@ require_signed() {
     head -c 10000000 "$1" >"$work/list"
     head -c 1000 "$1.sig" >"$work/signature"
     choose_key
+    openssl pkey -pubin -in "$work/key" -noout 2>/dev/null || die "what was given is no public key" "NAME.pub, as its maker gave it out"
     signer="$(fingerprint_of "$work/key")"
     openssl pkeyutl -verify -pubin -inkey "$work/key" -rawin -in "$work/list" -sigfile "$work/signature" >/dev/null 2>&1 ||
         die "$PWD/$1 is not signed with the key $signer" "it was changed, or signed by someone else: do not use it"

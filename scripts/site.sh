@@ -50,6 +50,7 @@ read_settings() {
             number=$((number + 1))
             row="${row%$'\r'}"
             [[ "$row" =~ ^[[:space:]]*(#|$) ]] && continue
+            row="${row%"${row##*[![:space:]]}"}" # no blanks at the end
             [[ "$row" =~ ^[[:space:]]*(WLK_[A-Z0-9_]+)=(.*)$ ]] ||
                 die "$file, line $number, is no setting: $(printf %q "${row%%=*}")" "NAME=value, where NAME begins with WLK_"
             name="${BASH_REMATCH[1]}" value="${BASH_REMATCH[2]}"
@@ -63,7 +64,7 @@ read_settings() {
 find_engine() {
     local candidate
     for candidate in ${WLK_ENGINE:-docker /usr/bin/docker podman}; do
-        if command -v "$candidate" >/dev/null && "$candidate" ps >/dev/null 2>&1; then
+        if command -v "$candidate" >/dev/null && timeout 20 "$candidate" ps >/dev/null 2>&1; then
             engine="$candidate"
             return
         fi

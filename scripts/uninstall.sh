@@ -53,8 +53,28 @@ stop_units() {
 
 remove_units() {
     rm -f "$UNITS"/wlk.service "$UNITS"/wlk@.service "$UNITS"/wlk-load.service "$UNITS"/wlk-cert.service "$UNITS"/wlk-cert.timer
-    rm -rf "$UNITS"/wlk{,@,-load,-cert}.service.d "$QUADLETS"/wlk.container{,.d}
+    rm -f "$UNITS"/wlk{,@,-load}.service.d/podman.conf "$QUADLETS"/wlk.container
     systemctl daemon-reload
+}
+
+# Folders with what the site added to the units.
+drop_ins() {
+    local folder
+    for folder in "$UNITS"/wlk{,@*,-load,-cert}.{service,timer}.d "$QUADLETS"/wlk.container.d; do
+        [ ! -d "$folder" ] || rmdir "$folder" 2>/dev/null || echo "$folder"
+    done
+}
+
+# It may be a link, or a disk of its own.
+remove_releases() {
+    rm -rf "$PREFIX"/releases "$PREFIX"/{current,previous,.lock,.unproved,.current.new,.previous.new,.wlk.container}
+    rmdir "$PREFIX" 2>/dev/null || rm -f "$PREFIX" 2>/dev/null || echo "kept: $PREFIX itself, which is empty or a link"
+}
+
+remove_kept() {
+    local folder
+    rm -rf "$CONFIG" "$STATE"
+    for folder in $(drop_ins); do rm -rf "$folder"; done
 }
 
 remove_images() {
@@ -72,14 +92,16 @@ remove_images() {
 
 # Read whole before anything is done: the folder that this lies in goes too.
 main() {
+    local mine=""
     step "stop wlk, its instances and its timer, and remove their units from $UNITS" stop_units
     step "remove the images from the engine" remove_images
     [ "$dry" = 1 ] || remove_units
-    step "remove $PREFIX" rm -rf "$PREFIX"
+    step "remove $PREFIX" remove_releases
     if [ "$purge" = 1 ]; then
-        step "remove $CONFIG and $STATE" rm -rf "$CONFIG" "$STATE"
+        step "remove $CONFIG, $STATE and the site's additions to the units" remove_kept
     else
-        echo "kept: $CONFIG (settings) and $STATE (the device's CA and certificate); --purge, or rm -rf, removes them"
+        [ "$dry" = 1 ] || mine="$(drop_ins | tr '\n' ' ')"
+        echo "kept: $CONFIG (settings) and $STATE (the device's CA and certificate)${mine:+ and $mine(additions to the units)}; --purge removes them"
     fi
     exit
 }

@@ -49,6 +49,7 @@ _FOLDERS = {
     "systemd": ("systemd/*.service", "systemd/*.timer", "systemd/*.conf"),
     "systemd/quadlet": ("systemd/quadlet/*.container",),
     "doctor": ("scripts/doctor/*.sh",),
+    "install": ("scripts/install/*.sh",),
 }
 
 

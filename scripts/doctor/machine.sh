@@ -108,7 +108,7 @@ check_clock() {
     local made=""
     [ -z "$release" ] || made="$(date --date "$(fact "$release" made)" +%s 2>/dev/null)"
     if [ "$(date +%s)" -lt "${made:-0}" ]; then
-        error clock "it is $(date +%F) here, and the release was made on $(date --date "@$made" +%F)" "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
+        error clock "it is $(date +%F) here, and the release was made on $(date --date "@$made" +%F)" "timedatectl set-ntp false; timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
     elif [ "$(bounded timedatectl show --property NTPSynchronized --value 2>/dev/null)" = yes ]; then
         ok clock "$(date '+%F %T %Z'), synchronized"
     else

@@ -5,7 +5,7 @@
 check_state() {
     local owner mode
     if [ ! -d "$STATE" ]; then
-        error state "no folder $STATE" "systemctl restart wlk-cert"
+        error state "no folder $STATE" "install -d -m 0700 -o ${OWNER%:*} -g ${OWNER#*:} $STATE; systemctl restart wlk-cert wlk"
         return
     fi
     read -r owner mode < <(stat -L --format '%u:%g %a' "$STATE")
@@ -67,7 +67,7 @@ check_dates() {
     begin="$(date -d "$(openssl x509 -in "$1" -noout -startdate | sed 's/.*=//')" +%s)"
     end="$(date -d "$(openssl x509 -in "$1" -noout -enddate | sed 's/.*=//')" +%s)"
     if [ "$(date +%s)" -lt "$begin" ]; then
-        error certificate "valid only from $(date -d "@$begin" +%F) on: most likely the clock is late" "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
+        error certificate "valid only from $(date -d "@$begin" +%F) on: most likely the clock is late" "timedatectl set-ntp false; timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
     elif [ "$(date +%s)" -ge "$end" ]; then
         error certificate "expired on $(date -d "@$end" +%F)" "$2"
     elif [ "$(date +%s)" -ge $((end - 30 * DAY)) ]; then
@@ -83,7 +83,7 @@ check_keys() {
         [ -e "$file" ] || continue
         read -r owner mode < <(stat -L --format '%u:%g %a' "$file")
         if [ $((8#$mode & 8#077)) != 0 ]; then
-            error "certificate key" "others may read the private key $file (mode $mode)" "chmod 0600 $(readlink --canonicalize "$file")"
+            error "certificate key" "others may read the private key $file (mode $mode)" "chmod 0600 $(printf %q "$(readlink --canonicalize "$file")")"
         elif [ "$owner" != "$OWNER" ]; then
             error "certificate key" "$file belongs to $owner: the server, which runs as $OWNER, can't read it" "chown -R $OWNER $1"
         fi

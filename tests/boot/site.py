@@ -28,6 +28,11 @@ class Site:
         folder = bundle if isinstance(bundle, str) else self.on_stick(bundle)
         return self.box.run("bash", f"{folder}/install.sh", *words, check=False, timeout_s=600)
 
+    def update(self, bundle: Path | str, *words: str) -> CompletedProcess[str]:
+        """The same by the installed release, which checks the next one by itself."""
+        folder = bundle if isinstance(bundle, str) else self.on_stick(bundle)
+        return self.box.run("/opt/wlk/current/install.sh", folder, *words, check=False, timeout_s=600)
+
     def said(self, *words: str) -> str:
         """What a command on the box prints."""
         return self.box.run(*words, check=False, timeout_s=600).stdout.strip()

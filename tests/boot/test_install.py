@@ -122,8 +122,43 @@ def test_a_release_that_does_not_come_to_serve_gives_way_to_the_one_before(
     assert done.returncode == 1
     assert "the new release does not serve" in done.stderr and "the update was taken back" in done.stderr
     assert (site.version(), site.state(), site.hears()) == ("0.1.0", "active", True)
+    assert site.said("ls", "/opt/wlk/.unproved") == ""
     assert "service.sh ready" in site.said("cat", "/etc/systemd/system/wlk.service")
     assert len(site.said("ls", "/opt/wlk/releases").split()) == 1
+
+
+def test_one_that_was_ended_before_it_served_is_finished_by_the_next(site: Site, release: Release) -> None:
+    before = site.said("docker", "inspect", "--format", "{{.Id}}", "wlk-service")
+    site.box.run("touch", "/opt/wlk/.unproved")  # as a switch leaves it, until the new release serves
+    done = site.update(release.bundle)
+    assert done.returncode == 0 and "nothing has changed" not in done.stdout
+    assert site.said("docker", "inspect", "--format", "{{.Id}}", "wlk-service") != before
+
+
+def test_an_instance_that_fails_is_told_and_holds_nothing_up(site: Site, release: Release) -> None:
+    site.box.run("tee", "/etc/wlk/second.env", input_text="WLK_PORT=8001\n")
+    site.box.run("systemctl", "start", "wlk@second")
+    site.box.run("tee", "/etc/wlk/second.env", input_text="WLK_PORT=8001\nWLK_MODEL=huge\n")
+    site.box.run("touch", "/opt/wlk/.unproved")
+    done = site.update(release.bundle)
+    assert done.returncode == 0 and "wlk@second.service does not serve" in done.stderr
+    assert site.hears()
+    site.box.run("systemctl", "stop", "wlk@second")
+    site.box.run("rm", "/etc/wlk/second.env")
+
+
+def test_umask_and_wrong_keys(site: Site, release: Release) -> None:
+    """A root shell with a narrow umask leaves nothing that the server's user can't read."""
+    bundle = site.on_stick(release.bundle)
+    done = site.box.run("/opt/wlk/current/install.sh", "--key", "/etc/hostname", bundle, check=False)
+    assert done.returncode == 1 and "no public key" in done.stderr
+    site.box.run("mv", "/opt/wlk", "/opt/before")
+    script = f"umask 077; bash {bundle}/install.sh --key {site.on_stick(release.key)}"
+    done = site.box.run("bash", "-c", script, check=False, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    site.box.run("rm", "-rf", "/opt/before")
+    site.box.run("systemctl", "start", "wlk-cert")
+    assert site.said("stat", "--format", "%a", "/opt/wlk", "/etc/wlk/wlk.env").split() == ["755", "600"]
 
 
 def test_two_at_once_do_not_mix(site: Site, release: Release) -> None:

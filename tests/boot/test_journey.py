@@ -55,7 +55,7 @@ def test_from_the_stick_to_the_next_release_and_back(
     assert next_release.delta is not None
     apply = ("bash", f"{site.on_stick(next_release.delta)}/apply.sh", "--to")
     box.run(*apply, f"{HOME}/next", timeout_s=300)
-    done = site.install(f"{HOME}/next")
+    done = site.update(f"{HOME}/next")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (site.version(), site.served(), site.hears()) == ("0.2.0", "0.2.0", True)
     box.run("rm", "-rf", f"{HOME}/next")

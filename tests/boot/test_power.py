@@ -52,7 +52,7 @@ def test_power_cut_in_every_step_of_an_update(site: Site, next_release: Release)
             box.run("/opt/wlk/current/install.sh", "--rollback")
         box.run("rm", "-f", OUTPUT)
         log = (f"--property=StandardOutput=file:{OUTPUT}", f"--property=StandardError=append:{OUTPUT}")
-        box.run("systemd-run", "--collect", "--unit=update", *log, "bash", f"{bundle}/install.sh")
+        box.run("systemd-run", "--collect", "--unit=update", *log, "/opt/wlk/current/install.sh", bundle)
         said_so(box, step)
         time.sleep(chance.uniform(0, 1.5))
         box.cut_power()
@@ -67,6 +67,7 @@ def test_power_cut_in_every_step_of_an_update(site: Site, next_release: Release)
     done = site.install(next_release.bundle)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (site.version(), site.served(), site.hears()) == ("0.2.0", "0.2.0", True)
+    assert site.said("ls", "/opt/wlk/.unproved") == ""
     halves = ("-name", "*new", "-o", "-name", "*.partial")
     assert site.said("find", "/opt/wlk", "/etc/wlk", "/etc/systemd", "(", *halves, ")") == ""
     assert len(site.said("ls", "/opt/wlk/releases").split()) == 2
