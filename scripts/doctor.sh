@@ -26,8 +26,7 @@ here="$(dirname "$(readlink --canonicalize "${BASH_SOURCE[0]}")")"
 
 # Unlike in the other scripts, for 2 is taken.
 misused() {
-    echo "error: $1" >&2
-    echo "  hint: ${2:-doctor.sh --help shows the options}" >&2
+    complain "$1" "${2:-doctor.sh --help shows the options}"
     exit 64
 }
 

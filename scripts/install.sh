@@ -11,10 +11,11 @@ usage() {
 usage: install.sh [OPTIONS] [FOLDER]
        install.sh --rollback
 
-Check the bundle in FOLDER (where this script lies, unless given), then install it: the image into the container engine, the release to /opt/wlk, settings to
-/etc/wlk/wlk.env unless they are there, and units, so that it serves after every boot. Where an older release is installed,
-that one serves until the new one has proved itself, and stays for --rollback. Can be repeated. An installed release checks
-the next one itself, so that no code from the stick decides whether the stick is good: /opt/wlk/current/install.sh FOLDER
+Check the bundle in FOLDER (where this script lies, unless given), then install it: the image into the container engine, the
+release to /opt/wlk, settings to /etc/wlk/wlk.env unless they are there, and units, so that it serves after every boot. Where
+an older release is installed, that one serves until the new one has proved itself, and stays for --rollback. Can be
+repeated. An installed release checks the next one itself, so that no code from the stick decides whether the stick is good:
+/opt/wlk/current/install.sh FOLDER
 
   --key FILE           the public key of who made the bundle (/etc/wlk/bundle-key.pem, where it is)
   --trust FINGERPRINT  take the key in the bundle, if this is its fingerprint: 64 digits, or the first 32 at least
@@ -78,13 +79,6 @@ verified() { bash "$here/verify.sh" "${trusted[@]}" "$@"; }
 [ ! -e "$QUADLETS/wlk.container" ] || quadlet=1
 
 # ---- the steps; each can be repeated, and power may go at any moment
-
-step() {
-    echo "- $1"
-    shift
-    if [ "$dry" = 1 ]; then return; fi
-    "$@"
-}
 
 # What is in place already is left as it is; then nothing needs to be started again.
 changed=0
@@ -163,7 +157,9 @@ settings() {
 }
 
 units() {
-    local unit
+    local unit before=""
+    # What was put off on purpose stays off; before the first release serves, nothing was.
+    [ ! -e "$PREFIX/current" ] || before="$(systemctl is-enabled wlk.service 2>/dev/null || true)"
     for unit in wlk-load.service wlk-cert.service wlk-cert.timer wlk@.service; do
         put "$1/systemd/$unit" "$UNITS/$unit" 644
     done
@@ -184,7 +180,7 @@ units() {
     else
         put "$1/systemd/wlk.service" "$UNITS/wlk.service" 644
         systemctl daemon-reload
-        systemctl --quiet enable wlk.service
+        [ "$before" = disabled ] || systemctl --quiet enable wlk.service
     fi
     systemctl --quiet enable wlk-load.service wlk-cert.timer
     systemctl start wlk-cert.timer
@@ -236,12 +232,13 @@ forget() {
 
 # What the person came for.
 goodbye() {
-    local address fingerprint scheme=https addresses
+    local address fingerprint scheme=https addresses always=""
     [ "${WLK_TLS:-true}" != false ] || scheme=http
     addresses="$(hostname) $(hostname -I 2>/dev/null || true)"
     [ "${WLK_LISTEN:-}" != 127.0.0.1 ] || addresses=127.0.0.1
     echo
-    echo "wlk $(fact "$PREFIX/current" version) serves, now and after every boot:"
+    if systemctl --quiet is-enabled wlk.service 2>/dev/null; then always=" and after every boot"; fi
+    echo "wlk $(fact "$PREFIX/current" version) serves, now$always:"
     for address in $addresses; do
         case "$address" in 172.17.* | 10.88.0.1) ;; *:*) ;; *) echo "  $scheme://$address:${WLK_PORT:-8000}/" ;; esac
     done

@@ -54,6 +54,9 @@ while IFS= read -r row; do
 done <"$work/list"
 
 joined="$to/$joint.joining"
+if [ -L "$joined" ] || { [ -e "$joined" ] && [ ! -O "$joined" ]; }; then
+    die "$joined is somebody else's" "--to names a folder that only you can write to"
+fi
 [ -f "$joined" ] || : >"$joined" || die "can't write to $to" "--to names another folder"
 have="$(stat --format %s "$joined")"
 at=0

@@ -42,8 +42,7 @@ say() {
 }
 
 die() {
-    echo "error: $1" >&2
-    [ -z "${2:-}" ] || echo "  hint: $2" >&2
+    complain "$@"
     show "did not start: $1"
     exit 1
 }
@@ -124,8 +123,7 @@ serve() {
     # After starts that failed: 5, 10, 20, 40, 80 s, each time longer; in the end it stays as it is.
     failed=$((failed - before))
     if [ "$failed" -ge "${WLK_START_TRIES:-6}" ]; then
-        echo "error: gave up after $failed starts that failed; journalctl -u $unit tells why" >&2
-        echo "  hint: mend that, then: systemctl start $unit" >&2
+        complain "gave up after $failed starts that failed; journalctl -u $unit tells why" "mend that, then: systemctl start $unit"
         exit "$GAVE_UP"
     fi
     if [ "$failed" -gt 0 ]; then

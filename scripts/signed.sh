@@ -3,26 +3,12 @@
 # it, and whether files are as listed. Sourced by them; they set $work, a folder of their own, and have a function usage.
 # shellcheck disable=SC2034,SC2154
 
+# shellcheck source=scripts/errors.sh
+. "$(dirname "${BASH_SOURCE[0]}")/errors.sh"
+
 key=""
 trust=""
 folder=""
-
-die() {
-    echo "error: $1" >&2
-    [ -z "${2:-}" ] || echo "  hint: $2" >&2
-    exit 1
-}
-
-misused() {
-    echo "error: $1" >&2
-    echo "  hint: $(basename "$0") --help shows the options" >&2
-    exit 2
-}
-
-# The word after an option, or a clear error.
-value_of() {
-    [ "$2" -ge 2 ] || misused "$1 needs a value"
-}
 
 # Take the option that $1 is, where all of them have it, or the folder. Sets $taken, how many words that were.
 take_option() {

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # What the scripts of an installed appliance share: its places, its settings, the engine, and the image of a release.
 # Sourced by service.sh, install.sh, uninstall.sh and doctor.sh.
-# shellcheck disable=SC2034
+# shellcheck disable=SC2034,SC2154
+
+# shellcheck source=scripts/errors.sh
+. "$(dirname "${BASH_SOURCE[0]}")/errors.sh"
 
 PREFIX="${WLK_PREFIX:-/opt/wlk}"
 CONFIG="${WLK_CONFIG:-/etc/wlk}"
@@ -11,21 +14,12 @@ QUADLETS="${WLK_QUADLETS:-/etc/containers/systemd}"
 # The user that runs the server in the container (images/*/Dockerfile).
 OWNER=10001:10001
 
-die() {
-    echo "error: $1" >&2
-    [ -z "${2:-}" ] || echo "  hint: $2" >&2
-    exit 1
-}
-
-misused() {
-    echo "error: $1" >&2
-    echo "  hint: $(basename "$0") --help shows the options" >&2
-    exit 2
-}
-
-# The word after an option, or a clear error.
-value_of() {
-    [ "$2" -ge 2 ] || misused "$1 needs a value"
+# Tell a step and take it; with $dry set, tell it only.
+step() {
+    echo "- $1"
+    shift
+    if [ "$dry" = 1 ]; then return; fi
+    "$@"
 }
 
 # The container of an instance: that of wlk.service, or of wlk@NAME.service.
@@ -54,7 +48,7 @@ read_settings() {
             [[ "$row" =~ ^[[:space:]]*(WLK_[A-Z0-9_]+)=(.*)$ ]] ||
                 die "$file, line $number, is no setting: $(printf %q "${row%%=*}")" "NAME=value, where NAME begins with WLK_"
             name="${BASH_REMATCH[1]}" value="${BASH_REMATCH[2]}"
-            [[ "$value" =~ ^\"(.*)\"[[:space:]]*$ || "$value" =~ ^\'(.*)\'[[:space:]]*$ ]] && value="${BASH_REMATCH[1]}"
+            [[ "$value" =~ ^\"(.*)\"$ || "$value" =~ ^\'(.*)\'$ ]] && value="${BASH_REMATCH[1]}"
             [ -n "${before[$name]:-}" ] || export "$name=$value"
         done <"$file"
     done

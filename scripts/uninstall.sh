@@ -33,13 +33,6 @@ while [ $# -gt 0 ]; do
 done
 [ "$(id -u)" = 0 ] || die "this needs root" "sudo $0"
 
-step() {
-    echo "- $1"
-    shift
-    if [ "$dry" = 1 ]; then return; fi
-    "$@"
-}
-
 stop_units() {
     local unit
     for unit in wlk.service wlk-cert.timer wlk-cert.service wlk-load.service \

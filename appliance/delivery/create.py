@@ -32,6 +32,7 @@ _ALONG = (
     "scripts/site.sh",
     "scripts/verify.sh",
     "scripts/signed.sh",
+    "scripts/errors.sh",
     "scripts/apply.sh",
     "scripts/run_wlk.sh",
     "scripts/wlk_cert.sh",

@@ -33,7 +33,7 @@ CARRIED = "full"
 """The folder with those files of the whole bundle that the site lacks."""
 
 _FIRST = "wlk-delta 1"
-_SCRIPTS = ("scripts/apply.sh", "scripts/signed.sh")
+_SCRIPTS = ("scripts/apply.sh", "scripts/signed.sh", "scripts/errors.sh")
 _PIECE = 1 << 20
 
 

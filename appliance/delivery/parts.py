@@ -23,7 +23,7 @@ _FIRST = "wlk-parts 1"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _SMALLEST, _MOST_PARTS = 1_000_000, 999
 _PIECE = 1 << 20
-_SCRIPTS = ("scripts/join.sh", "scripts/signed.sh")
+_SCRIPTS = ("scripts/join.sh", "scripts/signed.sh", "scripts/errors.sh")
 
 
 def part_size(text: str) -> int:

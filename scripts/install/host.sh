@@ -5,17 +5,11 @@
 problems=()
 problem() { problems+=("$1" "$2"); }
 
-# Bytes that are free where a folder is, or will be.
-free_bytes() {
-    local folder="$1"
+# What `df` tells, in a column, of where a folder is, or will be.
+disk_of() {
+    local folder="$2"
     while [ ! -d "$folder" ]; do folder="$(dirname "$folder")"; done
-    df --block-size=1 --output=avail "$folder" | tail -n 1 | tr -d ' '
-}
-
-mountpoint_of() {
-    local folder="$1"
-    while [ ! -d "$folder" ]; do folder="$(dirname "$folder")"; done
-    df --output=target "$folder" | tail -n 1
+    df --block-size=1 --output="$1" "$folder" | tail -n 1 | tr -d ' '
 }
 
 check_disk() {
@@ -26,7 +20,7 @@ check_disk() {
     root="$("$engine" info --format '{{.DockerRootDir}}' 2>/dev/null || "$engine" info --format '{{.Store.GraphRoot}}' 2>/dev/null)"
     [ -d "$root" ] || root=/var/lib
     if [ -d "$containerd" ] && "$engine" info 2>/dev/null | grep 'io.containerd.snapshotter' >/dev/null; then root="$containerd"; fi
-    if [ "$(mountpoint_of "$PREFIX")" = "$(mountpoint_of "$root")" ]; then
+    if [ "$(disk_of target "$PREFIX")" = "$(disk_of target "$root")" ]; then
         need_space "$PREFIX" $((copy + loaded))
     else
         need_space "$PREFIX" "$copy"
@@ -38,7 +32,7 @@ check_disk() {
 need_space() {
     local free
     [ "$2" != 0 ] || return 0
-    free="$(free_bytes "$1")"
+    free="$(disk_of avail "$1")"
     [ "$free" -ge $(($2 + $2 / 10)) ] ||
         problem "$1 has $((free / 1000000)) MB free, and $(($2 * 11 / 10000000)) MB are needed" "make room there: df -h $1"
 }
@@ -95,6 +89,9 @@ check_host() {
             */snap) problem "Docker is installed as a snap, which can't run in closed-in units" "snap remove docker; apt-get install docker.io" ;;
         esac
         version="$("$engine" version --format '{{.Server.Version}}' 2>/dev/null | cut -d . -f 1)"
+        if [ "$(basename "$engine")" = docker ] && [ "${version:-20}" -lt 20 ]; then
+            problem "this is Docker $version, and 20.10 is the oldest that can do this" "install a newer one: apt-get install docker.io"
+        fi
         case "$(basename "$engine") $(fact "$bundle" archive)" in
             docker*.zst)
                 if ! command -v zstd >/dev/null && [ ! -f "$bundle/image.tar" ] && [ "${version:-0}" -lt 23 ]; then

@@ -130,8 +130,11 @@ def test_a_release_that_does_not_come_to_serve_gives_way_to_the_one_before(
 def test_one_that_was_ended_before_it_served_is_finished_by_the_next(site: Site, release: Release) -> None:
     before = site.said("docker", "inspect", "--format", "{{.Id}}", "wlk-service")
     site.box.run("touch", "/opt/wlk/.unproved")  # as a switch leaves it, until the new release serves
+    site.box.run("systemctl", "disable", "wlk")
     done = site.update(release.bundle)
     assert done.returncode == 0 and "nothing has changed" not in done.stdout
+    assert site.said("systemctl", "is-enabled", "wlk") == "disabled" and "serves, now:" in done.stdout
+    site.box.run("systemctl", "enable", "wlk")
     assert site.said("docker", "inspect", "--format", "{{.Id}}", "wlk-service") != before
 
 

@@ -40,7 +40,7 @@ def bundle_of(folder: Path, plain: Path, version: str, key: Ed25519PrivateKey) -
     (folder / "image.tar.zst").unlink()
     (folder / "image.tar.gz").write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
     (folder / "only-here").write_text(version, encoding="utf-8")
-    for name in ("verify.sh", "signed.sh"):
+    for name in ("verify.sh", "signed.sh", "errors.sh"):
         shutil.copy(ROOT / "scripts" / name, folder)
     text = made.text().replace("archive image.tar.zst", "archive image.tar.gz")
     rows = [row for row in text.splitlines() if not row.startswith(("file ", "layer ", "tar "))]

@@ -89,3 +89,11 @@ def test_a_list_that_is_not_signed_is_refused(tmp_path: Path, parts: Path, key: 
     done = script("join.sh", "--key", public(tmp_path, key), "--to", tmp_path / "site", parts)
     assert done.returncode == 1 and "is not signed with the key" in done.stderr
     assert not (tmp_path / "site/wlk.bundle.tar.joining").exists()
+
+
+def test_a_file_of_somebody_else_is_not_written_through(tmp_path: Path, parts: Path, key: Ed25519PrivateKey) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/wlk.bundle.tar.joining").symlink_to(tmp_path / "theirs")
+    done = script("join.sh", "--key", public(tmp_path, key), "--to", tmp_path / "site", parts)
+    assert done.returncode == 1 and "somebody else's" in done.stderr
+    assert not (tmp_path / "theirs").exists()

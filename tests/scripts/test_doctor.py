@@ -324,7 +324,7 @@ def test_what_was_put_together_from_a_delta_is_whole(site: Site) -> None:
 
 
 def test_deep_reads_every_byte(site: Site) -> None:
-    for name in ("verify.sh", "signed.sh"):
+    for name in ("verify.sh", "signed.sh", "errors.sh"):
         shutil.copy(ROOT / "scripts" / name, site.release / name)
     site.relist()
     assert site.look("deep=1", "check_release")["signature"][0] == "ok"

@@ -74,7 +74,7 @@ def installed(tmp_path: Path) -> Installed:
     made = Installed(tmp_path)
     (tmp_path / "config").mkdir()
     made.release.mkdir()
-    for name in ("service.sh", "site.sh", "run_wlk.sh"):
+    for name in ("service.sh", "site.sh", "errors.sh", "run_wlk.sh"):
         shutil.copy(ROOT / "scripts" / name, made.release)
     (made.release / "CONTENTS").write_text(CONTENTS, encoding="utf-8")
     made.engine(KNOWN_BY_DIGEST)
