@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.server.asr import serve_asr
+from appliance.server.metrics import CONTENT_TYPE
 from appliance.server.protocol import error_event, http_refusal
 from appliance.server.service import Service
 from appliance.server.trust import trust_routes
@@ -59,6 +60,7 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
             *trust_routes(authority),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
             Route("/asr", upgrade_needed),
             WebSocketRoute("/asr", serve_asr),
             WebSocketRoute("//asr", serve_asr),
@@ -85,6 +87,13 @@ async def readyz(request: Request) -> Response:
     )
 
 
+def metrics(request: Request) -> Response:
+    """For Prometheus. Not async: it reads files, so it runs in a thread."""
+    service: Service = request.app.state.service
+    service.access.admit(request)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
 async def upgrade_needed(request: Request) -> Response:
     error = ApplianceError(
         "this address speaks WebSocket only", "open it with ws:// or wss://", code="upgrade_required"
@@ -103,6 +112,8 @@ async def refused(request: Request, error: Exception) -> Response:
 async def told(request: Request, error: Exception) -> Response:
     """What a route raises for its client."""
     assert isinstance(error, ApplianceError)
+    service: Service = request.app.state.service
+    service.metrics.refused(error.code)
     return JSONResponse(*http_refusal(error))
 
 

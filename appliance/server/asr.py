@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
+from appliance.log import session
 from appliance.server.access import Client, peer, selected_subprotocol
 from appliance.server.connection import Connection
 from appliance.server.protocol import Close, close_code, dump, error_event, http_refusal, parse_options
@@ -24,45 +25,59 @@ FAREWELL_S = 5.0
 
 async def serve_asr(socket: WebSocket) -> None:
     """One client. It is accepted first, so that a refusal can say why; but not where a proxy can try another server."""
-    service: Service = socket.app.state.service
-    who = peer(socket)
-    if socket.headers.get(REFUSE_HEADER) == "handshake":
-        try:
+    with session() as name:
+        await _serve(socket, socket.app.state.service, name)
+
+
+async def _serve(socket: WebSocket, service: Service, name: str) -> None:
+    client = peer(socket)
+    try:
+        if socket.headers.get(REFUSE_HEADER) == "handshake":
             service.check_place()
-        except ApplianceError as refusal:
-            log.info("%s: %s (%s, before the handshake)", who, refusal.message, refusal.code)
-            await socket.send_denial_response(JSONResponse(*http_refusal(refusal)))
-            return
+    except ApplianceError as refusal:
+        log.info("%s: %s (%s, before the handshake)", client, refusal.message, refusal.code)
+        service.metrics.refused(refusal.code)
+        await socket.send_denial_response(JSONResponse(*http_refusal(refusal)))
+        return
     await socket.accept(subprotocol=selected_subprotocol(socket))
     try:
         client = service.access.admit(socket)
     except ApplianceError as refusal:
-        log.info("%s: %s (%s)", who, refusal.message, refusal.code)
+        log.info("%s: %s (%s)", client, refusal.message, refusal.code)
+        service.metrics.refused(refusal.code)
         await _tell(socket, refusal)
         return
-    session = asyncio.ensure_future(_session(socket, service, client))
+    seated = asyncio.Event()
+    running = asyncio.ensure_future(_session(socket, service, client, name, seated))
     try:
-        await asyncio.wait({session})
+        await asyncio.wait({running})
     finally:
-        session.cancel()
-    error = session.exception()
+        running.cancel()
+    error = running.exception()
+    count = service.metrics.ended if seated.is_set() else service.metrics.refused
     if error is None:
         log.info("%s: done", client)
-        await _close(socket, session.result())
+        count("done" if running.result() is Close.NORMAL else "restarting")
+        await _close(socket, running.result())
     elif isinstance(error, ApplianceError):
         log.info("%s: %s (%s)", client, error.message, error.code)
+        count(error.code)
         await _tell(socket, error)
     elif isinstance(error, WebSocketDisconnect):
         log.info("%s: went away (%s)", client, error.code)
+        count("gone")
     else:
         log.error("%s: session failed", client, exc_info=error)
+        count("internal")
         await _tell(socket, ApplianceError("the session failed", "the server's log says more", code="internal"))
 
 
-async def _session(socket: WebSocket, service: Service, client: Client) -> Close:
+async def _session(socket: WebSocket, service: Service, client: Client, name: str, seated: asyncio.Event) -> Close:
     options = parse_options(socket.query_params, service.settings)
-    connection = Connection(socket, service, options)
+    connection = Connection(socket, service, options, name)
     with service.seat(connection, client):
+        seated.set()
+        log.info("%s: connected", client)
         return await connection.run()
 
 

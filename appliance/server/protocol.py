@@ -52,6 +52,7 @@ _HTTP_STATUS = {
     "over_capacity": 503,
     "restarting": 503,
 }
+ERROR_CODES = frozenset({*_CLOSE_BY_CODE, *_HTTP_STATUS, "internal"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def http_refusal(error: ApplianceError) -> tuple[dict[str, Any], int, dict[str, 
     return event, _HTTP_STATUS.get(error.code, 500 if error.code in ("error", "internal") else 400), headers
 
 
-def config_event(settings: Settings, options: Options) -> dict[str, Any]:
+def config_event(settings: Settings, options: Options, session: str) -> dict[str, Any]:
     """The server's first message."""
     return {
         "type": "config",
@@ -138,6 +139,7 @@ def config_event(settings: Settings, options: Options) -> dict[str, Any]:
         "mode": options.mode,
         "protocol": PROTOCOL_VERSION,
         "language": options.language,
+        "session": session,
     }
 
 

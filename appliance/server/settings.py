@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from appliance.errors import UsageError
+from appliance.log import LogFormat
 from appliance.server.places import default_state_dir, token_credential
 from appliance.speech.audio.formats import RawFormat
 from appliance.speech.hypothesis import Task
@@ -113,6 +114,7 @@ class Settings(BaseSettings):
         description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",
     )
     log_level: LogLevel = Field("info", description="how much to log on stderr")
+    log_format: LogFormat = Field("text", description="lines for people, or one JSON object a line")
     diarization: bool = Field(False, description="tell speakers apart; this build can't, and refuses to start so")
 
     @field_validator("allowed_origins", "tls_names", "languages", mode="before")
