@@ -126,6 +126,7 @@ async def _connected(options: ClientOptions) -> AsyncIterator[ClientConnection]:
             compression=None,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
+            additional_headers={"Authorization": f"Bearer {options.token}"} if options.token else None,
             proxy=None,
         ) as connection:
             yield connection
@@ -175,8 +176,6 @@ def _address(options: ClientOptions) -> str:
         query["words"] = "true"
     if options.language:
         query["language"] = options.language
-    if options.token:
-        query["token"] = options.token
     joined = "&".join(filter(None, [parts.query, urlencode(query)]))
     return urlunsplit((parts.scheme, parts.netloc, parts.path or "/asr", joined, ""))
 
