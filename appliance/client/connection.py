@@ -19,8 +19,8 @@ CLOSE_TIMEOUT_S = 2.0
 _SAMPLE_BYTES = 2
 _PING_S = 1.0
 """Audio between two questions how far the server has read."""
-_MESSAGE_BYTES = 64 * 1024
-"""Of one message, at most: no server has a lower limit."""
+_MESSAGE_BYTES = 4096
+"""Of one message, at most: no server of ours can be set to a lower limit."""
 
 
 @contextlib.asynccontextmanager

@@ -64,7 +64,7 @@ def same_count(paths: Sequence[Path], counts: Sequence[int]) -> int:
     for path, count in zip(paths, counts, strict=True):
         if count != counts[0]:
             raise UsageError(
-                f"{path} and {paths[0]} can't be joined with channels apart: the one has {count}, the other {counts[0]}",
+                f"{path} and {paths[0]} can't be joined with channels apart: one has {count}, the other {counts[0]}",
                 "leave --channels split out, or join recordings that are alike",
             )
     return counts[0]

@@ -103,7 +103,7 @@ def test_what_cant_be_joined(tmp_path: Path) -> None:
     stereo = write(tmp_path / "stereo.wav", 16000, *[tone(300, 16000, 0.1)] * 2)
     counts = channel_counts([mono, stereo])
     assert counts == [1, 2]
-    with pytest.raises(UsageError, match=r"stereo\.wav and .*mono\.wav .*the one has 2, the other 1"):
+    with pytest.raises(UsageError, match=r"stereo\.wav and .*mono\.wav .*one has 2, the other 1"):
         same_count([mono, stereo], counts)
     with pytest.raises(ApplianceError, match="channel 2 ends"):
         list(one_channel(joined([stereo, mono]), 1))
