@@ -173,8 +173,20 @@ def load_settings(argv: Sequence[str]) -> Settings:
     given: dict[str, Any] = vars(build_parser().parse_args(list(argv)))
     file = given.pop("env_file", None) or os.environ.get("WLK_ENV_FILE")
     in_file = _read_env_file(Path(file)) if file else {}
+    return settings_of({**given, _IN_FILE: in_file})
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """Settings by their names; those that are not given are the environment's.
+
+    Raises:
+        UsageError: an unknown name, or a bad value.
+    """
+    for name in given:
+        if name not in Settings.model_fields and name != _IN_FILE:
+            raise UsageError(f"unknown setting: {name}", "docs/settings.md has them all")
     try:
-        return Settings(**{**given, _IN_FILE: in_file})
+        return Settings(**given)
     except ValidationError as error:
         raise _usage_error(error) from error
 
