@@ -44,6 +44,7 @@ _ALONG = (
     "docs/certificates.md",
     "docs/doctor.md",
     "docs/install.md",
+    "docs/monitoring.md",
     "docs/settings.md",
 )
 _FOLDERS = {
@@ -51,6 +52,8 @@ _FOLDERS = {
     "systemd/quadlet": ("systemd/quadlet/*.container",),
     "doctor": ("scripts/doctor/*.sh",),
     "install": ("scripts/install/*.sh",),
+    "deploy/grafana": ("deploy/grafana/*.json",),
+    "deploy/prometheus": ("deploy/prometheus/*.yml",),
 }
 
 
