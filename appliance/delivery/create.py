@@ -44,8 +44,11 @@ _ALONG = (
     "docs/certificates.md",
     "docs/doctor.md",
     "docs/install.md",
+    "docs/models.md",
     "docs/monitoring.md",
     "docs/settings.md",
+    "docs/troubleshooting.md",
+    "docs/tuning.md",
 )
 _FOLDERS = {
     "systemd": ("systemd/*.service", "systemd/*.timer", "systemd/*.conf"),
