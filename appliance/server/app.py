@@ -22,20 +22,14 @@ from appliance.server.service import Service
 from appliance.server.trust import trust_routes
 
 WEB = Path(__file__).parent / "web"
-ASSETS = {
-    "/": ("index.html", "text/html"),
-    "/app.js": ("app.js", "text/javascript"),
-    "/transcript.js": ("transcript.js", "text/javascript"),
-    "/worklet.js": ("worklet.js", "text/javascript"),
-    "/style.css": ("style.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+"""What `WEB` holds is served under its name, where it is of these kinds."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+    "permissions-policy": "microphone=(self), display-capture=(self), camera=(), geolocation=()",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
@@ -56,7 +50,8 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
 
     app = Starlette(
         routes=[
-            *(Route(path, _asset(*asset), methods=["GET"]) for path, asset in ASSETS.items()),
+            Route("/", _asset("index.html", "text/html"), methods=["GET"]),
+            *(Route(f"/{name}", _asset(name, kind), methods=["GET"]) for name, kind in web_assets().items()),
             *trust_routes(authority),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
@@ -115,6 +110,11 @@ async def told(request: Request, error: Exception) -> Response:
     service: Service = request.app.state.service
     service.metrics.refused(error.code)
     return JSONResponse(*http_refusal(error))
+
+
+def web_assets() -> dict[str, str]:
+    """Name and media type of each file that belongs to the page."""
+    return {file.name: MEDIA_TYPES[file.suffix] for file in sorted(WEB.iterdir()) if file.suffix in MEDIA_TYPES}
 
 
 def _asset(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
