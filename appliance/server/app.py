@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.server.asr import serve_asr
-from appliance.server.protocol import error_event
+from appliance.server.files.endpoints import file_routes
+from appliance.server.refusals import refusal, refuse
 from appliance.server.service import Service
 from appliance.server.trust import trust_routes
 
@@ -29,6 +30,7 @@ ASSETS = {
     "/style.css": ("style.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+DESCRIPTION = Path(__file__).parent / "openapi.json"
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -59,12 +61,14 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
             *trust_routes(authority),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
+            Route("/openapi.json", _file(DESCRIPTION, "application/json"), methods=["GET"]),
+            *file_routes(),
             Route("/asr", upgrade_needed),
             WebSocketRoute("/asr", serve_asr),
             WebSocketRoute("//asr", serve_asr),
         ],
         middleware=[Middleware(HeadersMiddleware)],
-        exception_handlers={HTTPException: refused},
+        exception_handlers={HTTPException: refused, ApplianceError: refuse},
         lifespan=lifespan,
     )
     app.state.service = service
@@ -89,7 +93,9 @@ async def upgrade_needed(request: Request) -> Response:
     error = ApplianceError(
         "this address speaks WebSocket only", "open it with ws:// or wss://", code="upgrade_required"
     )
-    return JSONResponse(error_event(error), status_code=426, headers={"upgrade": "websocket", "connection": "upgrade"})
+    answer = refusal(request.url.path, error, 426)
+    answer.headers.update({"upgrade": "websocket", "connection": "upgrade"})
+    return answer
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -97,11 +103,17 @@ async def refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     told = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
-    return JSONResponse(error_event(told), status_code=error.status_code, headers=error.headers)
+    answer = refusal(request.url.path, told, error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _asset(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = (WEB / name).read_bytes()
+    return _file(WEB / name, media_type)
+
+
+def _file(file: Path, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = file.read_bytes()
 
     async def answer(request: Request) -> Response:
         return Response(content, media_type=media_type)
