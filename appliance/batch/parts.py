@@ -17,9 +17,9 @@ Spoken = Callable[[Samples], list[tuple[int, int]]]
 """Where speech is in samples: begin and end of each stretch, in order."""
 
 
-def parts(samples: Iterable[Samples], spoken: Spoken, part_s: int = PART_S) -> Iterator[Samples]:
+def parts(samples: Iterable[Samples], spoken: Spoken, part_s: float) -> Iterator[Samples]:
     """The samples, in pieces of at most about ``part_s`` seconds; joined they are what came in."""
-    size = part_s * SAMPLE_RATE_HZ
+    size = round(part_s * SAMPLE_RATE_HZ)
     held: list[Samples] = []
     length = 0
     for piece in samples:

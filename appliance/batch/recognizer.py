@@ -9,7 +9,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from appliance.batch.job import Heard, Job, Segment, Setup
-from appliance.batch.parts import parts
+from appliance.batch.parts import PART_S, parts
 from appliance.errors import ApplianceError
 from appliance.speech.language import choose
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Word
@@ -54,7 +54,7 @@ class FileRecognizer:
         """
         language = None if job.language == "auto" else job.language
         heard = 0
-        for part in parts(_limited(samples, job.max_s), _spoken):
+        for part in parts(_limited(samples, job.max_s), _spoken, PART_S):
             if language is None and _spoken(part):
                 language = self._language(part, job)
             if language is not None:

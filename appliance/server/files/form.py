@@ -53,30 +53,30 @@ async def received(
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit_bytes + _MAX_AROUND_BYTES:
         raise _too_large(limit_bytes)
-    with _told(folder):
-        file = await asyncio.to_thread(_nameless, folder)
-        try:
-            reader = _Reader(boundary, Form(file), file_field, limit_bytes)
-            pieces = aiter(request.stream())
-            while True:
-                try:
-                    async with asyncio.timeout(silence_s):
-                        piece = await anext(pieces, None)
-                except TimeoutError as error:
-                    raise ApplianceError(
-                        f"nothing came for {silence_s:g} s", "send the file again", code="idle_timeout"
-                    ) from error
-                if piece is None:
-                    break
+    with contextlib.ExitStack() as kept:
+        with told(folder):
+            file = kept.enter_context(await asyncio.to_thread(_nameless, folder))
+            reader = Reader(boundary, Form(file), file_field, limit_bytes)
+            async for piece in _pieces(request, silence_s):
                 await asyncio.to_thread(reader.write, piece)
             form = await asyncio.to_thread(reader.finish)
-        except BaseException:
-            file.close()
-            raise
-    try:
         yield form
-    finally:
-        file.close()
+
+
+async def _pieces(request: Request, silence_s: float) -> AsyncIterator[bytes]:
+    """The body as it comes, unless nothing comes for too long."""
+    pieces = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(silence_s):
+                piece = await anext(pieces, None)
+        except TimeoutError as error:
+            raise ApplianceError(
+                f"nothing came for {silence_s:g} s", "send the file again", code="idle_timeout"
+            ) from error
+        if piece is None:
+            return
+        yield piece
 
 
 def _boundary(request: Request, file_field: str) -> bytes:
@@ -104,7 +104,8 @@ def _too_large(limit_bytes: int) -> ApplianceError:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def told(folder: Path) -> Iterator[None]:
+    """Say of a file system that can't take a file what is wrong with it."""
     try:
         yield
     except OSError as error:
@@ -116,7 +117,7 @@ def _told(folder: Path) -> Iterator[None]:
         ) from error
 
 
-class _Reader:
+class Reader:
     """Takes a form apart, for one thread at a time. Errors are raised by `write` and `finish`."""
 
     def __init__(self, boundary: bytes, form: Form, file_field: str, limit_bytes: int) -> None:
