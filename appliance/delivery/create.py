@@ -39,6 +39,7 @@ _ALONG = (
     "scripts/doctor.sh",
     "systemd/wlk.env",
     "LICENSE",
+    "appliance/server/openapi.json",
     "docs/API.md",
     "docs/airgap.md",
     "docs/certificates.md",
