@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
@@ -119,6 +120,16 @@ def test_speech_through_the_proxy(
         with ThreadPoolExecutor(len(sockets)) as pool:
             wrong = list(pool.map(says, sockets, librivox))
     assert max(wrong) <= 3, wrong
+
+
+@pytest.mark.model
+def test_a_file_through_the_proxy(
+    proxy: Proxy, librivox: tuple[Spoken, ...], instances: tuple[Running, Running]
+) -> None:
+    spoken = librivox[0]
+    with httpx2.Client(base_url=proxy.url, verify=trusting(proxy), timeout=60) as client:
+        answer = client.post("v1/audio/transcriptions", files={"file": spoken.path.read_bytes()})
+    assert answer.status_code == 200 and word_errors(spoken.transcript, answer.json()["text"]) <= 2
 
 
 @pytest.mark.model
