@@ -93,7 +93,7 @@ async def upgrade_needed(request: Request) -> Response:
     error = ApplianceError(
         "this address speaks WebSocket only", "open it with ws:// or wss://", code="upgrade_required"
     )
-    answer = refusal(request.url.path, error, 426)
+    answer = refusal(request, error)
     answer.headers.update({"upgrade": "websocket", "connection": "upgrade"})
     return answer
 
@@ -103,7 +103,7 @@ async def refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     told = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
-    answer = refusal(request.url.path, told, error.status_code)
+    answer = refusal(request, told, error.status_code)
     answer.headers.update(error.headers or {})
     return answer
 

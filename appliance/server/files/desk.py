@@ -43,13 +43,13 @@ class Desk:
         """Count a file, from before it is sent until it is answered.
 
         Raises:
-            ApplianceError: code ``over_capacity``.
+            ApplianceError: code ``too_many_files``.
         """
         if self._taken >= self._places:
             raise ApplianceError(
                 f"{self._taken} files are in work or waiting, and no more may wait",
                 "send it again when others are done, or raise --file-queue (WLK_FILE_QUEUE)",
-                code="over_capacity",
+                code="too_many_files",
             )
         self._taken += 1
         try:

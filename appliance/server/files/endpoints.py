@@ -17,7 +17,6 @@ from appliance.errors import ApplianceError
 from appliance.server.files import openai, whisperx
 from appliance.server.files.form import Form, received
 from appliance.server.files.result import Result
-from appliance.server.protocol import check_origin, check_token
 from appliance.server.refusals import openai_error
 from appliance.server.service import Service, restarting
 from appliance.speech.hypothesis import Task
@@ -49,7 +48,7 @@ class Files:
         request = Request(scope, receive)
         service: Service = request.app.state.service
         settings = service.settings
-        _admit(request, service)
+        client = service.access.admit(request)
         service.engine()
         try:
             with service.files.place():
@@ -62,9 +61,9 @@ class Files:
                 ) as form:
                     await self.serve(form, service, receive, send, scope)
         except ClientDisconnect:
-            log.info("file: the client went away")
+            log.info("%s: file: the client went away", client)
         except ApplianceError as error:
-            log.info("file: %s (%s)", error.message, error.code)
+            log.info("%s: file: %s (%s)", client, error.message, error.code)
             if service.status == "stopping":
                 raise restarting() from error
             raise
@@ -110,14 +109,14 @@ class WhisperXFiles(Files):
 async def models(request: Request) -> Response:
     """The served model, by its own name and by OpenAI's."""
     service: Service = request.app.state.service
-    _admit(request, service)
+    service.access.admit(request)
     names = dict.fromkeys((service.model, openai.ALIAS))
     return JSONResponse({"object": "list", "data": [_model(name, service) for name in names]})
 
 
 async def model(request: Request) -> Response:
     service: Service = request.app.state.service
-    _admit(request, service)
+    service.access.admit(request)
     name = request.path_params["name"]
     openai.check_model(name, service.model)
     return JSONResponse(_model(name, service))
@@ -125,11 +124,6 @@ async def model(request: Request) -> Response:
 
 def _model(name: str, service: Service) -> dict[str, object]:
     return {"id": name, "object": "model", "created": service.model_made, "owned_by": "wlk-appliance"}
-
-
-def _admit(request: Request, service: Service) -> None:
-    check_origin(service.settings, request.headers)
-    check_token(service.settings, request.query_params, request.headers)
 
 
 def _job(form: Form, service: Service, language: str) -> Job:
