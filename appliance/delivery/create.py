@@ -39,13 +39,17 @@ _ALONG = (
     "scripts/doctor.sh",
     "systemd/wlk.env",
     "LICENSE",
+    "appliance/server/openapi.json",
     "docs/API.md",
     "docs/airgap.md",
     "docs/certificates.md",
     "docs/doctor.md",
     "docs/install.md",
+    "docs/models.md",
     "docs/monitoring.md",
     "docs/settings.md",
+    "docs/troubleshooting.md",
+    "docs/tuning.md",
 )
 _FOLDERS = {
     "systemd": ("systemd/*.service", "systemd/*.timer", "systemd/*.conf"),

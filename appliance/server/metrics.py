@@ -13,7 +13,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from appliance import __version__
-from appliance.server.protocol import ERROR_CODES
+from appliance.server.refusals import ERROR_CODES
 from appliance.speech.scheduler import Turn
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Metrics:
         sessions: Callable[[], int],
         places: Callable[[], int],
         waiting: Callable[[], int],
+        files: Callable[[], int],
     ) -> None:
         """The functions are asked when the figures are read, by any thread."""
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -50,6 +51,7 @@ class Metrics:
             ("wlk_sessions_active", "Clients that stream now", sessions),
             ("wlk_sessions_limit", "Clients that may stream at once; 0 until that is measured", places),
             ("wlk_queue_depth", "Streams that wait for their turn", waiting),
+            ("wlk_files_pending", "Files that are sent, wait, or are worked on", files),
         ):
             Gauge(name, text, registry=registry).set_function(sample)
         self._sessions = Counter("wlk_sessions", "Sessions that began", registry=registry)

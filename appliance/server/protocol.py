@@ -43,16 +43,9 @@ _CLOSE_BY_CODE = {
     "unsupported_language": Close.POLICY,
     "idle_timeout": Close.POLICY,
 }
-_RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "restarting": 5}
-_HTTP_STATUS = {
-    "unauthorized": 401,
-    "origin": 403,
-    "too_many_sessions": 429,
-    "not_ready": 503,
-    "over_capacity": 503,
-    "restarting": 503,
-}
-ERROR_CODES = frozenset({*_CLOSE_BY_CODE, *_HTTP_STATUS, "internal"})
+_RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "too_many_files": 10, "restarting": 5}
+CLOSING_CODES = frozenset(_CLOSE_BY_CODE)
+"""Errors that end a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +113,6 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
     if error.code in _RETRY_AFTER_S:
         event["retry_after_s"] = _RETRY_AFTER_S[error.code]
     return event
-
-
-def http_refusal(error: ApplianceError) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """An error over HTTP: body, status and headers."""
-    event = error_event(error)
-    headers = {"retry-after": str(event["retry_after_s"])} if "retry_after_s" in event else {}
-    if error.code == "unauthorized":
-        headers["www-authenticate"] = "Bearer"
-    return event, _HTTP_STATUS.get(error.code, 500 if error.code in ("error", "internal") else 400), headers
 
 
 def config_event(settings: Settings, options: Options, session: str) -> dict[str, Any]:

@@ -23,7 +23,14 @@ NAME = re.compile(r"\b(?:wlk|process)_[a-z_]+")
 @pytest.fixture(scope="module")
 def samples() -> dict[str, set[str]]:
     """Names of all samples that a server exposes, and their labels."""
-    metrics = Metrics(Settings(), "base", ready=lambda: True, sessions=lambda: 0, places=lambda: 1, waiting=lambda: 0)
+    asked = {
+        "ready": lambda: True,
+        "sessions": lambda: 0,
+        "places": lambda: 1,
+        "waiting": lambda: 0,
+        "files": lambda: 0,
+    }
+    metrics = Metrics(Settings(), "base", **asked)
     metrics.took(Turn(1.0, 1, 1.0, 1))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from appliance.pair.locate import Pair, open_pair
-from tests.server.running import Running, model_flags, running
+from tests.conftest import Spoken
+from tests.server.browsing import DESKTOP, Browser, chromium
+from tests.server.running import Running, model_flags, pcm, running
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,22 @@ def server(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with running(["--max-sessions", "3", *flags], tmp_path_factory.mktemp("state")) as started:
         started.wait_for("ready: base")
         yield started
+
+
+@pytest.fixture(scope="session")
+def shared_browser(librivox: tuple[Spoken, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, hearing the first recording and 4 s of silence again and again."""
+    said = pcm(librivox[0].path) + bytes(4 * 32000)
+    with chromium(tmp_path_factory.mktemp("browser"), said) as started:
+        yield started
+
+
+@pytest.fixture
+def browser(shared_browser: Browser, tmp_path: Path) -> Iterator[Browser]:
+    """The shared browser as a test may expect it: English, light, desktop size; downloads go to the test's folder."""
+    shared_browser.size(*DESKTOP)
+    shared_browser.colours("light")
+    shared_browser.language("en-US")
+    shared_browser.downloads_to(tmp_path)
+    yield shared_browser
+    shared_browser.leave()

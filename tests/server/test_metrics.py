@@ -54,6 +54,7 @@ def made(**settings: object) -> Metrics:
         sessions=lambda: 2,
         places=lambda: 8,
         waiting=lambda: 1,
+        files=lambda: 3,
     )
 
 
