@@ -9,6 +9,7 @@ import pytest
 
 from appliance.errors import ApplianceError
 from appliance.speech.audio.decoder import AudioDecoder
+from appliance.speech.audio.matroska import HeaderWatch
 from tests.speech.audio.signals import ENCODINGS, Encoding, Signal, direct, encode, likeness, speechlike
 
 RAW_48K = Encoding("s16le", "pcm_s16le", 48000, "mono")
@@ -270,3 +271,33 @@ def test_closing_in_mid_stream_ends_the_thread(sent: float) -> None:
 def test_impossible_rate_is_refused() -> None:
     with pytest.raises(ApplianceError, match="sample rate 1 Hz"):
         AudioDecoder("s16le", rate_hz=1)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 997, 65536])
+@pytest.mark.parametrize("kept", [0.005, 0.02, 0.51, 0.9, 1.0])
+def test_second_header_in_mid_stream_goes_on(kept: float, chunk_bytes: int) -> None:
+    """A recorder that was started anew on the same connection; the first one's last block may be cut off."""
+    first, second = (encode(ENCODINGS["webm"], speechlike(48000, seconds)) for seconds in (1.0, 1.5))
+    cut = first[: int(len(first) * kept)]
+    out = heard(AudioDecoder(), split(cut + second, chunk_bytes))
+    alone = heard(AudioDecoder(), [second])
+    before = heard(AudioDecoder(), [cut]) if kept > 0.1 else alone[:0]
+    assert np.array_equal(out, np.concatenate([before, alone]))
+
+
+def test_second_header_is_heard_while_it_arrives() -> None:
+    data = encode(ENCODINGS["webm"], speechlike(48000, 2.0))
+    decoder = AudioDecoder()
+    first = sum(piece.size for chunk in split(data, 400) for piece in decoder.feed(chunk))
+    second = sum(piece.size for chunk in split(data[:-200], 400) for piece in decoder.feed(chunk))
+    decoder.close()
+    assert first > 1.8 * 16000 and second > 1.7 * 16000
+
+
+def test_bytes_that_look_like_a_header_are_let_through() -> None:
+    data = b"\x1aE\xdf\xa3" + bytes(60) + b"\x1aE\xdf\xa3" * 20 + b"\x1aE"
+    for chunk_bytes in (1, 5, 1000):
+        watch = HeaderWatch()
+        parts = [part for chunk in split(data, chunk_bytes) for part in watch.push(chunk)]
+        parts += watch.push(b"", ended=True)
+        assert b"".join(piece for piece, _ in parts) == data and not any(fresh for _, fresh in parts)
