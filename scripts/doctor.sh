@@ -97,6 +97,7 @@ examine() {
     check_certificate
     forget_settings
     check_units
+    check_tokens
     instances="$(instances)"
     check_instance ""
     for name in $instances; do check_instance "$name"; done

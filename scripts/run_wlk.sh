@@ -19,7 +19,7 @@ Start the appliance with a model in the background, as container `wlk`, and serv
   --gpus SPEC          hand GPUs in: all, or device=N (on a Jetson: all)
   -h, --help           show this
 
-Settings of the server that are in the environment, such as WLK_TOKEN, are handed on to it.
+Settings of the server that are in the environment, such as WLK_TOKEN, are handed on to it; of a WLK_TOKEN_FILE, what it holds.
 WLK_IMAGE names another image, WLK_ENGINE another engine; WLK_NAME another container name.
 WLK_MEMORY is the most memory it may take (6g). Certificate and state stay in the volume `wlk-state`
 (WLK_STATE_VOLUME: another volume, or a folder).
@@ -209,6 +209,14 @@ elif [ -n "$gpus" ]; then
     esac
     settings[WLK_DEVICE]=cuda
 fi
+# Handed on as it stands: the server's user may not read what is root's, and the container has no file of the host.
+if [ -n "${WLK_TOKEN_FILE:-}" ]; then
+    [ -f "$WLK_TOKEN_FILE" ] && [ -r "$WLK_TOKEN_FILE" ] ||
+        die "can't read the tokens in $WLK_TOKEN_FILE" "name a file that $(id -un) may read with WLK_TOKEN_FILE"
+    WLK_TOKENS="$(<"$WLK_TOKEN_FILE")"
+    [ -n "$WLK_TOKENS" ] || die "$WLK_TOKEN_FILE holds no token" "write lines of NAME: TOKEN, or remove it"
+    export WLK_TOKENS
+fi
 # What the environment says to the server is handed on by name, so that no secret stands among the words of a process.
 while IFS= read -r variable; do
     case "$variable" in
@@ -216,6 +224,7 @@ while IFS= read -r variable; do
         WLK_PREFIX | WLK_CONFIG | WLK_STATE | WLK_UNITS | WLK_INSTANCE | WLK_LISTEN | WLK_GPUS) ;; # for service.sh,
         WLK_ENGINE_SECONDS | WLK_START_SECONDS | WLK_START_TRIES) ;;                               # these too
         WLK_HOST | WLK_PORT | WLK_MODELS_DIR | WLK_STATE_DIR | WLK_ENV_FILE) ;; # fixed by the image
+        WLK_TOKEN_FILE) ;;                                                          # of this machine
         *) [ -n "${settings[$variable]:-}" ] || options+=(--env "$variable") ;;
     esac
 done < <(compgen -e WLK_)

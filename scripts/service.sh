@@ -76,7 +76,7 @@ cert() {
 
 # Replace this process by run_wlk.sh with the settings: start MODEL's server with more words.
 start() {
-    local words=("${WLK_MODEL:=$(first_model)}" "$@") image models
+    local words=("${WLK_MODEL:=$(first_model)}" "$@") image models tokens
     image="$(image_of "$release")"
     [ -n "$image" ] || die "the image of this release is not loaded" "systemctl restart wlk-load"
     [ -z "${WLK_GPUS:-}" ] || words+=(--gpus "$WLK_GPUS")
@@ -90,6 +90,10 @@ start() {
         fi
         words+=(--models-dir "$models")
     fi
+    # Tokens with names: where the settings name no file, systemd's credential, or the file beside them.
+    for tokens in "${CREDENTIALS_DIRECTORY:-}/wlk-tokens" "$CONFIG/tokens"; do
+        if [ -z "${WLK_TOKEN_FILE:-}" ] && [ -e "$tokens" ]; then export WLK_TOKEN_FILE="$tokens"; fi
+    done
     export WLK_IMAGE="$image" WLK_STATE_VOLUME="$STATE" WLK_ENGINE="$engine"
     exec "$release/run_wlk.sh" "${words[@]}"
 }

@@ -1,205 +1,209 @@
-"""A client of the `/asr` protocol: streams PCM, follows the transcript by differences."""
+"""One stream to a server of the `/asr` protocol: audio in, the transcript as it grows out."""
 
 import asyncio
 import contextlib
-import itertools
 import json
-import socket
-import ssl
-import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import struct
+from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed
 
+from appliance.client.options import OPEN_TIMEOUT_S, ClientOptions, server_error, told
 from appliance.client.state import Transcript
 from appliance.errors import ApplianceError
-from appliance.recording.playback import LAST_WORDS_S, Pace, paced
-from appliance.speech.audio.pcm import s16le
-from appliance.speech.types import SAMPLE_RATE_HZ, Samples
+from appliance.speech.types import SAMPLE_RATE_HZ
 
-OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
-
-_PING_FRAMES = 10
-"""Frames of audio between two questions how far the server has read: 1 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """Where to stream to, and how. ``certificate``: a PEM file to trust beside the system's."""
-
-    url: str = "wss://127.0.0.1:8000/asr"
-    language: str | None = None
-    token: str | None = None
-    words: bool = False
-    insecure: bool = False
-    certificate: Path | None = None
-    pace: Pace = "fast"
-
-
-def transcribe(
-    samples: Iterable[Samples],
-    options: ClientOptions,
-    on_update: Callable[[Transcript], None] | None = None,
-    stop: threading.Event | None = None,
-) -> Transcript:
-    """Stream audio to a server and follow the answer to its end.
-
-    Setting ``stop`` ends the stream where it is; then the rest is waited for, for `LAST_WORDS_S` at most.
-
-    Raises:
-        ApplianceError: no server, an untrusted certificate, a refusal or an error of the server.
-    """
-    return asyncio.run(_transcribe(samples, options, on_update or (lambda transcript: None), stop or threading.Event()))
-
-
-async def _transcribe(
-    samples: Iterable[Samples],
-    options: ClientOptions,
-    on_update: Callable[[Transcript], None],
-    stop: threading.Event,
-) -> Transcript:
-    transcript = Transcript()
-    async with _connected(options) as connection:
-        sender = asyncio.create_task(_send(connection, paced(samples, options.pace, stop), transcript))
-        closer = asyncio.create_task(_close_after(connection, stop))
-        try:
-            async for text in connection:
-                message = json.loads(text)
-                if message.get("type") == "error":
-                    raise _told(message)
-                if message.get("type") == "ready_to_stop":
-                    transcript.received_s = transcript.decided_s = transcript.sent_s
-                    on_update(transcript)
-                    return transcript
-                _apply(transcript, message)
-                on_update(transcript)
-                if sender.done():
-                    sender.result()
-        except ConnectionClosed:
-            if not stop.is_set():
-                raise
-        finally:
-            for task in (sender, closer):
-                task.cancel()
-            await asyncio.gather(sender, closer, return_exceptions=True)
-        if stop.is_set():
-            return transcript
-        if not sender.cancelled():
-            sender.result()
-        raise ApplianceError(
-            f"the server closed the connection ({connection.close_code}) before the end of the transcript",
-            connection.close_reason or "look at the server's log",
-            code="closed",
-        )
-
-
-def _apply(transcript: Transcript, message: dict[str, Any]) -> None:
-    try:
-        transcript.apply(message)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ApplianceError(
-            f"the server's update makes no sense: {error!r}", "is it a server of this program? see docs/API.md"
-        ) from error
-
-
-async def _close_after(connection: ClientConnection, stop: threading.Event) -> None:
-    while not stop.is_set():  # noqa: ASYNC110 (set from another thread, or a signal)
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(LAST_WORDS_S)
-    await connection.close()
+_SAMPLE_BYTES = 2
+_PING_S = 1.0
+"""Audio between two questions how far the server has read."""
+_MESSAGE_BYTES = 4096
+"""Of one message, at most: no server of ours can be set to a lower limit."""
 
 
 @contextlib.asynccontextmanager
-async def _connected(options: ClientOptions) -> AsyncIterator[ClientConnection]:
-    url, where = _address(options), _without_query(options.url)
-    try:
-        async with connect(
-            url,
-            ssl=_ssl_context(options) if url.startswith("wss:") else None,
+async def open_stream(options: ClientOptions) -> AsyncIterator["ClientStream"]:
+    """Connect, and close when the block is left.
+
+    Raises:
+        ApplianceError: no server, an untrusted certificate, or a refusal with the server's code.
+    """
+    with told(options.url):
+        # Proxies of the environment are for the web; a server of the site is reached directly.
+        connection = await connect(
+            options.address,
+            ssl=await asyncio.to_thread(options.ssl_context),
+            additional_headers=options.headers,
             max_size=None,
             compression=None,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
             proxy=None,
-        ) as connection:
-            yield connection
-    except ConnectionClosed as error:
-        raise ApplianceError(f"the connection to {where} broke: {error}", "look at the server's log") from error
-    except InvalidURI as error:
-        raise ApplianceError(
-            f"not a WebSocket address: {options.url}", "for example wss://127.0.0.1:8000/asr"
-        ) from error
-    except ssl.SSLCertVerificationError as error:
-        raise ApplianceError(
-            f"the certificate of {where} is not trusted: {error.verify_message}",
-            "give the device's CA with --cacert FILE (its page has it at /ca.pem), or --insecure",
-        ) from error
-    except ssl.SSLError as error:
-        raise ApplianceError(f"no TLS with {where}: {error.reason}", "a server without TLS is at ws://...") from error
-    except (InvalidMessage, EOFError) as error:
-        raise ApplianceError(f"{where} does not answer as a WebSocket", "a server with TLS is at wss://...") from error
-    except InvalidHandshake as error:
-        raise ApplianceError(f"{where} refused the connection: {error}", "is this the right address?") from error
-    except TimeoutError as error:
-        raise ApplianceError(f"no answer from {where} within {OPEN_TIMEOUT_S:g} s", "is the server running?") from error
-    except socket.gaierror as error:
-        raise ApplianceError(f"unknown host in {where}", "check the name, or give an IP address") from error
-    except (OSError, WebSocketException) as error:
-        raise ApplianceError(f"no server at {where}: {error}", "start one with: wlk-appliance serve") from error
-
-
-async def _send(connection: ClientConnection, frames: Iterator[Samples], transcript: Transcript) -> None:
-    """All audio, then the empty frame. Decoding and pace are a thread's."""
-    with contextlib.suppress(ConnectionClosed):  # the receiving side says why
-        for number in itertools.count(1):
-            frame = await asyncio.to_thread(next, frames, None)
-            if frame is None:
-                break
-            await connection.send(s16le(frame))
-            transcript.sent_s += len(frame) / SAMPLE_RATE_HZ
-            if number % _PING_FRAMES == 0:
-                await connection.send(json.dumps({"type": "ping", "id": round(transcript.sent_s, 1)}))
-        await connection.send(b"")
-
-
-def _address(options: ClientOptions) -> str:
-    parts = urlsplit(options.url)
-    query = {"mode": "diff", "format": "s16le", "rate": str(SAMPLE_RATE_HZ)}
-    if options.words:
-        query["words"] = "true"
-    if options.language:
-        query["language"] = options.language
-    if options.token:
-        query["token"] = options.token
-    joined = "&".join(filter(None, [parts.query, urlencode(query)]))
-    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/asr", joined, ""))
-
-
-def _without_query(url: str) -> str:
-    return url.split("?")[0]
-
-
-def _ssl_context(options: ClientOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if options.certificate:
+        )
+    try:
+        with told(options.url):
+            config = await _config(connection)
+        stream = ClientStream(connection, options, config)
         try:
-            context.load_verify_locations(options.certificate)
-        except OSError as error:
-            raise ApplianceError(f"can't use {options.certificate}: {error}", "give a PEM certificate") from error
-    if options.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+            yield stream
+        finally:
+            await stream.leave()
+    finally:
+        await connection.close()
 
 
-def _told(message: dict[str, Any]) -> ApplianceError:
-    hint = str(message.get("hint") or "")
-    if "retry_after_s" in message:
-        hint = f"{hint} (in {message['retry_after_s']} s)".strip()
-    return ApplianceError(f"server: {message.get('message')}", hint, code=str(message.get("code", "error")))
+async def _config(connection: ClientConnection) -> dict[str, Any]:
+    """The server's first message."""
+    message = _message(await asyncio.wait_for(connection.recv(), OPEN_TIMEOUT_S))
+    if message.get("type") == "error":
+        raise server_error(message)
+    if message.get("type") != "config":
+        raise ApplianceError("the server's first message is no config", "is it a server of the /asr protocol?")
+    return message
+
+
+class ClientStream:
+    """Feed it, finish it, and iterate over its transcript; made by `open_stream`, for one event loop.
+
+    Updates are taken in whether anybody iterates or not, so feeding first and looking later works too. All of these
+    raise the `ApplianceError` that ended the stream, with the server's code.
+    """
+
+    def __init__(self, connection: ClientConnection, options: ClientOptions, config: dict[str, Any]) -> None:
+        self.transcript = Transcript()
+        """What was said so far; the same object for as long as the stream lasts."""
+        self.config = config
+        self._connection = connection
+        self._options = options
+        self._is_ours = "protocol" in config
+        self._head = self._first_bytes()
+        self._sent_bytes = 0
+        self._asked_s = 0.0
+        self._news = asyncio.Event()
+        self._all_said = False
+        self._over = False
+        self._error: ApplianceError | None = None
+        self._reading = asyncio.create_task(self._read())
+
+    async def feed(self, data: bytes) -> None:
+        """Send audio, in pieces of any size; waits while the server is behind."""
+        if not data:
+            return
+        data, self._head = self._head + data, b""
+        for start in range(0, len(data), _MESSAGE_BYTES):
+            await self._send(data[start : start + _MESSAGE_BYTES])
+        if self._options.format == "auto":
+            return
+        self._sent_bytes += len(data)
+        self.transcript.sent_s = self._sent_bytes / _SAMPLE_BYTES / self._options.rate_hz
+        if not self._is_ours:  # such a server may take no text frames: what was sent counts as read
+            self.transcript.received_s = self.transcript.sent_s
+        elif self.transcript.sent_s - self._asked_s >= _PING_S:
+            self._asked_s = self.transcript.sent_s
+            await self._send(json.dumps({"type": "ping", "id": round(self._asked_s, 1)}))
+
+    async def finish(self) -> None:
+        """No more audio will come; what is left of the transcript still does."""
+        await self._send(b"")
+
+    async def __aiter__(self) -> AsyncIterator[Transcript]:
+        """The transcript whenever it changed, until all is said; one who is slow sees fewer states, and the last."""
+        while True:
+            await self._news.wait()
+            over = self._over
+            if not over:
+                self._news.clear()
+            yield self.transcript
+            if over:
+                break
+        if self._error:
+            raise self._error
+
+    async def leave(self) -> None:
+        """Take no more updates. `open_stream` calls it."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _read(self) -> None:
+        """Take in the server's messages to the end."""
+        try:
+            with told(self._options.url):
+                async for data in self._connection:
+                    self._take(_message(data))
+                    self._news.set()
+                    if self._all_said:
+                        return
+            raise self._cut_off()
+        except ApplianceError as error:
+            self._error = error
+        finally:
+            self._over = True
+            self._news.set()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "error" or message.get("error"):
+            raise server_error(message)
+        if message.get("type") == "ready_to_stop":
+            self.transcript.received_s = self.transcript.decided_s = self.transcript.sent_s
+            self._all_said = True
+            return
+        try:
+            self.transcript.apply(message)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _no_sense(repr(error)) from error
+
+    async def _send(self, data: bytes | str) -> None:
+        if self._error:
+            raise self._error
+        try:
+            await self._connection.send(data)
+        except ConnectionClosed as closed:
+            await asyncio.wait({self._reading})  # what the server sent last says why
+            raise (self._error or self._cut_off()) from closed
+
+    def _first_bytes(self) -> bytes:
+        """A WAV header, where a server that knows no ``format`` waits for a container and raw PCM is fed."""
+        options = self._options
+        if self._is_ours:
+            return b""
+        if not self.config.get("useAudioWorklet"):
+            return b"" if options.format == "auto" else _wav_header(options.rate_hz)
+        if (options.format, options.rate_hz) != ("s16le", SAMPLE_RATE_HZ):
+            raise ApplianceError(
+                f"the server takes raw PCM at {SAMPLE_RATE_HZ} Hz only", "feed s16le at that rate, mono"
+            )
+        return b""
+
+    def _cut_off(self) -> ApplianceError:
+        return ApplianceError(
+            f"the server closed the connection ({self._connection.close_code}) before the end of the transcript",
+            self._connection.close_reason or "look at the server's log",
+            code="closed",
+        )
+
+
+def _message(data: str | bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(data)
+    except ValueError as error:
+        raise _no_sense("not JSON") from error
+    if not isinstance(message, dict):
+        raise _no_sense("no JSON object")
+    return message
+
+
+def _no_sense(why: str) -> ApplianceError:
+    return ApplianceError(
+        f"the server's update makes no sense: {why}", "is it a server of this program? see docs/API.md"
+    )
+
+
+def _wav_header(rate_hz: int) -> bytes:
+    """Of 16-bit mono PCM without end: sizes that no file has."""
+    endless = 0xFFFFFFFF
+    form = struct.pack("<HHIIHH", 1, 1, rate_hz, rate_hz * _SAMPLE_BYTES, _SAMPLE_BYTES, 8 * _SAMPLE_BYTES)
+    return b"".join(
+        (b"RIFF", struct.pack("<I", endless), b"WAVEfmt ", struct.pack("<I", len(form)), form)
+    ) + struct.pack("<4sI", b"data", endless)

@@ -10,6 +10,8 @@ from appliance import client
 from appliance.client import ClientOptions
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair, find_pair
+from appliance.server.settings import load_settings
+from appliance.server.tokens import read_tokens
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file
 from appliance.speech.engine import Engine, EngineConfig
@@ -34,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         "--device", choices=["cpu", "cuda"], default=os.environ.get("WLK_DEVICE", "cpu"), help="[WLK_DEVICE]"
     )
     parser.add_argument("--samples", type=Path, help="folder of NAME.wav with NAME.txt (default: MODELS_DIR/samples)")
-    parser.add_argument("--url", help="/asr of a running server: stream to it, with the token in WLK_TOKEN")
+    parser.add_argument("--url", help="/asr of a running server: stream to it, with the token that it has in WLK_TOKEN")
     given = parser.parse_args(argv)
     pair = None if given.url else find_pair(given.models_dir, given.model)
     samples: Path = given.samples or given.models_dir / "samples"
@@ -45,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     if pair:
         failed = _here(pair, given.models_dir, given.device, recordings)
     else:
-        options = ClientOptions(given.url, language="en", token=os.environ.get("WLK_TOKEN") or None)
+        options = ClientOptions(given.url, language="en", token=_token())
         failed = _failed(recordings, lambda recording: _by_server(options, recording))
     if failed:
         raise ApplianceError(
@@ -79,6 +81,12 @@ def _check(recording: Path, hear: Callable[[Path], tuple[str, float]]) -> bool:
     print(f"{recording.stem}: {heard}", flush=True)
     print(f"  {found.errors} errors in {found.words} words, real-time factor {factor:.2f}")
     return found.rate <= WORST_RATE
+
+
+def _token() -> str | None:
+    """As the server here has it: any of its tokens is good."""
+    tokens = read_tokens(load_settings([]))
+    return tokens[0].secret if tokens else None
 
 
 def _by_server(options: ClientOptions, recording: Path) -> tuple[str, float]:

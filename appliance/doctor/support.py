@@ -23,6 +23,7 @@ from appliance.server.models import locate
 from appliance.server.renewal import alternatives
 from appliance.server.settings import Settings
 from appliance.server.tls import files_in
+from appliance.server.tokens import LEAST_CHARS, read_tokens
 
 MOST_LINES = 2000
 MOST_BYTES = 2_000_000
@@ -53,7 +54,7 @@ def pack(
     secrets = _environment_secrets()
     if isinstance(settings, Settings):
         files |= {"settings.txt": _settings(settings), "certificate.txt": _certificate(settings), **_pair(settings)}
-        secrets |= {settings.token.get_secret_value() if settings.token else "", settings.initial_prompt}
+        secrets |= {*_tokens(settings), settings.initial_prompt}
     if journal := _journal():
         files["journal.txt"] = without_addresses(journal)
     for log in logs:
@@ -100,9 +101,18 @@ def _read_log(file: Path) -> str:
 
 
 def _environment_secrets() -> set[str]:
-    return {value for name, value in os.environ.items() if name.startswith("WLK_") and is_secret(name)} - {
-        os.environ.get("WLK_TLS_KEY", "")  # the name of a file
-    }
+    named = {name: value for name, value in os.environ.items() if name.startswith("WLK_") and is_secret(name)}
+    for file in ("WLK_TLS_KEY", "WLK_TOKEN_FILE"):  # names of them are no secrets
+        named.pop(file, None)
+    listed = named.get("WLK_TOKENS", "").split()
+    return {*named.values(), *(word for word in listed if len(word) >= LEAST_CHARS)}
+
+
+def _tokens(settings: Settings) -> set[str]:
+    try:
+        return {token.secret for token in read_tokens(settings)}
+    except ApplianceError:  # a list that can't be used; what it says is packed nowhere
+        return {settings.token.get_secret_value()} if settings.token else set()
 
 
 def _settings(settings: Settings) -> str:

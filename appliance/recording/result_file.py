@@ -7,19 +7,19 @@ from pathlib import Path
 from appliance.errors import ApplianceError, UsageError
 
 
-def check_writable(path: Path) -> None:
-    """Tell what is wrong with ``--out`` at once, not after an hour of work.
+def check_writable(path: Path, option: str = "--out") -> None:
+    """Tell what is wrong with an output at once, not after an hour of work.
 
     Raises:
         UsageError: it is a folder, in none, or may not be written.
     """
     if path.is_dir():
-        raise UsageError(f"--out {path} is a folder", "name a file in it")
+        raise UsageError(f"{option} {path} is a folder", "name a file in it")
     if not path.parent.is_dir():
-        raise UsageError(f"--out {path}: there is no folder {path.parent}", "make it first, or name another")
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}", "make it first, or name another")
     target = path.resolve()
     if not os.access(target.parent if _is_replaced(target) else target, os.W_OK):
-        raise UsageError(f"--out {path} may not be written by this user", "name another file")
+        raise UsageError(f"{option} {path} may not be written by this user", "name another file")
 
 
 def write_result(text: str, out: Path | None) -> None:

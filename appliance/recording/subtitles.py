@@ -9,10 +9,10 @@ makes fast subtitles.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from appliance.recording.text_breaks import LINE_UNITS, Atom, Break, atoms_of
-from appliance.speech.types import SILENCE, Line
+from appliance.recording.text_breaks import LINE_UNITS, Atom, Break, atoms_of, width
+from appliance.speech.types import SILENCE, Line, Speaker
 
 MAX_S = 7.0
 MIN_S = 1.0
@@ -41,18 +41,38 @@ _VTT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One or two lines of text, shown from ``start_s`` to ``end_s``."""
+    """One or two lines of text, shown from ``start_s`` to ``end_s``; who speaks, where there are several."""
 
     start_s: float
     end_s: float
     lines: tuple[str, ...]
+    speaker: Speaker | None = None
 
 
-def cues(lines: Sequence[Line]) -> list[Cue]:
-    """Cues of committed lines, in order, without overlap. Silence gives none; speakers are not told apart."""
-    atoms = [atom for line in lines if line.speaker != SILENCE for atom in atoms_of(line)]
-    cuts = _cuts(atoms)
-    return _timed([atoms[start:end] for start, end in itertools.pairwise(cuts)])
+def cues(lines: Sequence[Line], *, named: bool = False) -> list[Cue]:
+    """Cues of committed lines, in order, without overlap. Silence gives none, and no cue is of two speakers.
+
+    ``named``: where there are several, the text says who when that changes.
+    """
+    spoken = [line for line in lines if line.speaker != SILENCE]
+    several = len({line.speaker for line in spoken}) > 1
+    groups: list[Sequence[Atom]] = []
+    speakers: list[Speaker | None] = []
+    for speaker, turn in itertools.groupby(spoken, lambda line: line.speaker):
+        atoms = [atom for line in turn for atom in atoms_of(line)]
+        if not atoms:
+            continue
+        if several and named:
+            atoms[0] = _naming(speaker, atoms[0])
+        turn_groups = [atoms[start:end] for start, end in itertools.pairwise(_cuts(atoms))]
+        groups += turn_groups
+        speakers += [speaker if several else None] * len(turn_groups)
+    timed = _timed(groups)
+    return [replace(cue, speaker=speaker) for cue, speaker in zip(timed, speakers, strict=True)]
+
+
+def speaker_name(speaker: Speaker) -> str:
+    return f"Speaker {speaker}"
 
 
 def to_srt(cues: Sequence[Cue]) -> str:
@@ -69,8 +89,15 @@ def to_vtt(cues: Sequence[Cue]) -> str:
     blocks = ["WEBVTT"]
     for cue in cues:
         times = f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}"
-        blocks.append("\n".join((times, *(line.translate(_VTT) for line in cue.lines))))
+        voice = f"<v {speaker_name(cue.speaker)}>" if cue.speaker else ""
+        blocks.append(f"{times}\n{voice}" + "\n".join(line.translate(_VTT) for line in cue.lines))
     return "\n\n".join(blocks) + "\n"
+
+
+def _naming(speaker: Speaker, atom: Atom) -> Atom:
+    """The first atom of a turn, with the speaker's name before it."""
+    text = f" {speaker_name(speaker)}: {atom.text.lstrip()}"
+    return replace(atom, text=text, units=width(text))
 
 
 def _clock(seconds: float, point: str) -> str:

@@ -1,12 +1,13 @@
 """All that was said in one stream, collected from its snapshots, and the forms in which it is given out."""
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from appliance.recording.subtitles import cues, to_srt, to_vtt
+from appliance.recording.subtitles import cues, speaker_name, to_srt, to_vtt
 from appliance.speech.types import SILENCE, Line, Snapshot, Word
 
 Format = Literal["text", "srt", "vtt", "json"]
@@ -59,32 +60,48 @@ class Transcription:
         return [_moved(line, self._offset_s) for line in self._lines if line.speaker != SILENCE and line.text.strip()]
 
     def render(self, form: Format) -> str:
-        """The whole transcript as a text, subtitles or a JSON object (see docs/transcribe.md); ends with a newline."""
-        if form == "srt":
-            return to_srt(cues(self.lines))
-        if form == "vtt":
-            return to_vtt(cues(self.lines))
-        if form == "json":
-            return json.dumps(self._json(), ensure_ascii=False, indent=2) + "\n"
-        return f"{self.text}\n"
+        """The whole transcript in one form; see `render`."""
+        return render(self.lines, self.received_s, form)
 
-    def _json(self) -> dict[str, Any]:
-        lines = self.lines
-        return {
-            "text": self.text,
-            "language": _language(lines),
-            "duration": round(self.received_s, 2),
-            "lines": [
-                {
-                    "text": line.text.strip(),
-                    "start": round(line.start_s, 2),
-                    "end": round(line.end_s, 2),
-                    "language": line.language,
-                    "words": [_word(word) for word in line.words],
-                }
-                for line in lines
-            ],
-        }
+
+def render(lines: Sequence[Line], duration_s: float, form: Format) -> str:
+    """Lines as a text, subtitles or a JSON object (see docs/transcribe.md); ends with a newline.
+
+    Where there are several speakers, all but JSON name them.
+    """
+    if form == "srt":
+        return to_srt(cues(lines, named=True))
+    if form == "vtt":
+        return to_vtt(cues(lines))
+    if form == "json":
+        return json.dumps(_json(lines, duration_s), ensure_ascii=False, indent=2) + "\n"
+    if len({line.speaker for line in lines}) < 2:
+        return f"{_text(lines)}\n"
+    turns = itertools.groupby(lines, lambda line: line.speaker)
+    return "".join(f"{speaker_name(speaker)}: {_text(turn)}\n" for speaker, turn in turns)
+
+
+def _text(lines: Iterable[Line]) -> str:
+    return " ".join(line.text.strip() for line in lines)
+
+
+def _json(lines: Sequence[Line], duration_s: float) -> dict[str, Any]:
+    return {
+        "text": _text(lines),
+        "language": _language(lines),
+        "duration": round(duration_s, 2),
+        "lines": [
+            {
+                "speaker": line.speaker,
+                "text": line.text.strip(),
+                "start": round(line.start_s, 2),
+                "end": round(line.end_s, 2),
+                "language": line.language,
+                "words": [_word(word) for word in line.words],
+            }
+            for line in lines
+        ],
+    }
 
 
 def _moved(line: Line, by_s: float) -> Line:

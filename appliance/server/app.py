@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.server.asr import serve_asr
-from appliance.server.protocol import error_event
+from appliance.server.protocol import error_event, http_refusal
 from appliance.server.service import Service
 from appliance.server.trust import trust_routes
 
@@ -59,7 +59,7 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
             WebSocketRoute("//asr", serve_asr),
         ],
         middleware=[Middleware(HeadersMiddleware)],
-        exception_handlers={HTTPException: refused},
+        exception_handlers={HTTPException: refused, ApplianceError: told},
         lifespan=lifespan,
     )
     app.state.service = service
@@ -91,8 +91,14 @@ async def refused(request: Request, error: Exception) -> Response:
     """Starlette's own refusals (404, 405) in our shape of errors."""
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    told = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
-    return JSONResponse(error_event(told), status_code=error.status_code, headers=error.headers)
+    seen = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
+    return JSONResponse(error_event(seen), status_code=error.status_code, headers=error.headers)
+
+
+async def told(request: Request, error: Exception) -> Response:
+    """What a route raises for its client."""
+    assert isinstance(error, ApplianceError)
+    return JSONResponse(*http_refusal(error))
 
 
 def web_assets() -> dict[str, str]:

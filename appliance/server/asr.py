@@ -8,16 +8,9 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
+from appliance.server.access import Client, peer, selected_subprotocol
 from appliance.server.connection import Connection
-from appliance.server.protocol import (
-    Close,
-    check_origin,
-    check_token,
-    close_code,
-    dump,
-    error_event,
-    parse_options,
-)
+from appliance.server.protocol import Close, close_code, dump, error_event, http_refusal, parse_options
 from appliance.server.service import Service
 
 log = logging.getLogger(__name__)
@@ -32,42 +25,44 @@ FAREWELL_S = 5.0
 async def serve_asr(socket: WebSocket) -> None:
     """One client. It is accepted first, so that a refusal can say why; but not where a proxy can try another server."""
     service: Service = socket.app.state.service
-    who = f"{socket.client.host}:{socket.client.port}" if socket.client else "client"
+    who = peer(socket)
     if socket.headers.get(REFUSE_HEADER) == "handshake":
         try:
             service.check_place()
         except ApplianceError as refusal:
             log.info("%s: %s (%s, before the handshake)", who, refusal.message, refusal.code)
-            event = error_event(refusal)
-            headers = {"retry-after": str(event["retry_after_s"])}
-            await socket.send_denial_response(JSONResponse(event, 503, headers))
+            await socket.send_denial_response(JSONResponse(*http_refusal(refusal)))
             return
-    await socket.accept()
-    session = asyncio.ensure_future(_session(socket, service))
+    await socket.accept(subprotocol=selected_subprotocol(socket))
+    try:
+        client = service.access.admit(socket)
+    except ApplianceError as refusal:
+        log.info("%s: %s (%s)", who, refusal.message, refusal.code)
+        await _tell(socket, refusal)
+        return
+    session = asyncio.ensure_future(_session(socket, service, client))
     try:
         await asyncio.wait({session})
     finally:
         session.cancel()
     error = session.exception()
     if error is None:
-        log.info("%s: done", who)
+        log.info("%s: done", client)
         await _close(socket, session.result())
     elif isinstance(error, ApplianceError):
-        log.info("%s: %s (%s)", who, error.message, error.code)
+        log.info("%s: %s (%s)", client, error.message, error.code)
         await _tell(socket, error)
     elif isinstance(error, WebSocketDisconnect):
-        log.info("%s: went away (%s)", who, error.code)
+        log.info("%s: went away (%s)", client, error.code)
     else:
-        log.error("%s: session failed", who, exc_info=error)
+        log.error("%s: session failed", client, exc_info=error)
         await _tell(socket, ApplianceError("the session failed", "the server's log says more", code="internal"))
 
 
-async def _session(socket: WebSocket, service: Service) -> Close:
-    check_origin(service.settings, socket.headers)
-    check_token(service.settings, socket.query_params, socket.headers)
+async def _session(socket: WebSocket, service: Service, client: Client) -> Close:
     options = parse_options(socket.query_params, service.settings)
     connection = Connection(socket, service, options)
-    with service.seat(connection):
+    with service.seat(connection, client):
         return await connection.run()
 
 

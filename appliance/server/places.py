@@ -9,6 +9,7 @@ CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "key.pem"
 AUTHORITY_FILE = "ca.pem"
 AUTHORITY_KEY_FILE = "ca-key.pem"
+TOKEN_CREDENTIAL = "wlk-tokens"
 
 
 def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -17,6 +18,13 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(given.split(":")[0])
     base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/") / ".local/state")
     return Path(base) / "wlk-appliance"
+
+
+def token_credential(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The list of tokens that systemd hands in as a credential, if it does."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(folder) / TOKEN_CREDENTIAL if folder else None
+    return file if file and file.is_file() else None
 
 
 def own_certificate(environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -1,12 +1,10 @@
 """The messages of the `/asr` protocol: what clients may ask for, and how answers look on the wire."""
 
-import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from appliance.errors import ApplianceError
 from appliance.server.settings import Settings
@@ -37,6 +35,7 @@ _CLOSE_BY_CODE = {
     "message_too_big": Close.TOO_BIG,
     "not_ready": Close.TRY_LATER,
     "over_capacity": Close.TRY_LATER,
+    "too_many_sessions": Close.TRY_LATER,
     "restarting": Close.RESTART,
     "unauthorized": Close.POLICY,
     "origin": Close.POLICY,
@@ -44,7 +43,15 @@ _CLOSE_BY_CODE = {
     "unsupported_language": Close.POLICY,
     "idle_timeout": Close.POLICY,
 }
-_RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "restarting": 5}
+_RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "restarting": 5}
+_HTTP_STATUS = {
+    "unauthorized": 401,
+    "origin": 403,
+    "too_many_sessions": 429,
+    "not_ready": 503,
+    "over_capacity": 503,
+    "restarting": 503,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +91,6 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     )
 
 
-def check_token(settings: Settings, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
-    """Raise an `ApplianceError` (code ``unauthorized``) unless the client knows the token, where there is one."""
-    if settings.token is None:
-        return
-    scheme, _, bearer = headers.get("authorization", "").partition(" ")
-    given = query.get("token") or (bearer.strip() if scheme.lower() == "bearer" else "")
-    if not hmac.compare_digest(given.encode(), settings.token.get_secret_value().encode()):
-        raise ApplianceError(
-            "the token is wrong" if given else "a token is needed",
-            "give it as ?token=... or as Authorization: Bearer ...",
-            code="unauthorized",
-        )
-
-
-def check_origin(settings: Settings, headers: Mapping[str, str]) -> None:
-    """Raise an `ApplianceError` (code ``origin``) for a web page that may not connect; programs send no origin."""
-    origin = headers.get("origin")
-    if origin is None or "*" in settings.allowed_origins:
-        return
-    if "same" in settings.allowed_origins and urlsplit(origin).netloc == headers.get("host"):
-        return
-    if origin not in settings.allowed_origins:
-        raise ApplianceError(
-            f"pages of {origin} may not connect here",
-            "add it to --allowed-origins (WLK_ALLOWED_ORIGINS)",
-            code="origin",
-        )
-
-
 def parse_control(text: str) -> dict[str, Any]:
     """A text frame as a control message with a ``type``.
 
@@ -141,6 +119,15 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
     if error.code in _RETRY_AFTER_S:
         event["retry_after_s"] = _RETRY_AFTER_S[error.code]
     return event
+
+
+def http_refusal(error: ApplianceError) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """An error over HTTP: body, status and headers."""
+    event = error_event(error)
+    headers = {"retry-after": str(event["retry_after_s"])} if "retry_after_s" in event else {}
+    if error.code == "unauthorized":
+        headers["www-authenticate"] = "Bearer"
+    return event, _HTTP_STATUS.get(error.code, 500 if error.code in ("error", "internal") else 400), headers
 
 
 def config_event(settings: Settings, options: Options) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
+from appliance.server.access import Access, Client
 from appliance.server.memory import release_code, trim_until
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.settings import Settings
 from appliance.server.streams import load_engine
+from appliance.server.tokens import read_tokens
 
 if TYPE_CHECKING:
     from appliance.speech.engine import Engine
@@ -47,14 +49,16 @@ class Service:
     """One per process; its methods belong to the event loop's thread, except where they say otherwise."""
 
     def __init__(self, settings: Settings, pair: Pair, vad_file: Path) -> None:
+        """Raises an `ApplianceError` where the list of tokens can't be used."""
         self.settings = settings
+        self.access = Access(settings, read_tokens(settings))
         self.status: Status = "loading"
         self.failure: BaseException | None = None
         self.audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
         self._pair = pair
         self._vad_file = vad_file
         self._engine: Engine | None = None
-        self._connections: set[Stoppable] = set()
+        self._connections: dict[Stoppable, Client] = {}
         self._idle = asyncio.Event()
         self._closed = threading.Event()
         self._started = time.monotonic()
@@ -135,18 +139,25 @@ class Service:
             )
 
     @contextlib.contextmanager
-    def seat(self, connection: Stoppable) -> Iterator[None]:
+    def seat(self, connection: Stoppable, client: Client) -> Iterator[None]:
         """Count a connection while it uses the engine.
 
         Raises:
-            ApplianceError: as of `check_place`.
+            ApplianceError: as of `check_place`; code ``too_many_sessions`` where the client has as many as one may.
         """
         self.check_place()
-        self._connections.add(connection)
+        most = self.settings.max_sessions_per_client
+        if most and sum(other.name == client.name for other in self._connections.values()) >= most:
+            raise ApplianceError(
+                f"{client.name} has {most} sessions already, and no client may have more",
+                "end one of them, or raise --max-sessions-per-client (WLK_MAX_SESSIONS_PER_CLIENT)",
+                code="too_many_sessions",
+            )
+        self._connections[connection] = client
         try:
             yield
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             if not self._connections:
                 self._idle.set()
 

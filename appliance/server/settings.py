@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from appliance.errors import UsageError
-from appliance.server.places import default_state_dir
+from appliance.server.places import default_state_dir, token_credential
 from appliance.speech.audio.formats import RawFormat
 from appliance.speech.hypothesis import Task
 from appliance.speech.profile import CommitMode, DecodingPolicy
@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     max_sessions: int = Field(
         0, ge=0, le=1000, description="clients at once, one more is told to come back; 0: as many as measured at start"
     )
+    max_sessions_per_client: int = Field(
+        0, ge=0, le=1000, description="of these, for clients with one token, or without tokens of one address; 0: all"
+    )
     commit: CommitMode = Field(
         "balanced", description="when words are committed: early (fast), when they are sure, or at a pause (accurate)"
     )
@@ -92,7 +95,12 @@ class Settings(BaseSettings):
     )
     pcm_format: RawFormat = Field("s16le", description="raw PCM of clients that don't say (16 kHz)")
     pcm_input: bool = Field(False, description="ask clients for raw PCM instead of a container (useAudioWorklet)")
-    token: SecretStr | None = Field(None, description="secret that clients must give (?token=, or a bearer token)")
+    token: SecretStr | None = Field(None, description="secret that clients must give, as a bearer token")
+    token_file: Path | None = Field(
+        default_factory=token_credential,
+        description="file of more such secrets: lines of NAME: TOKEN; default: systemd's credential wlk-tokens",
+    )
+    tokens: SecretStr | None = Field(None, description="the same lines themselves, for who can't hand a file in")
     allowed_origins: Names = Field(
         ("*",), description="web origins whose pages may connect, by commas: *, same, or https://name[:port]"
     )
@@ -137,6 +145,7 @@ class Settings(BaseSettings):
 
 
 _IN_FILE = "_in_file"
+_SECRET = ("token", "tokens")
 
 
 def flag(name: str) -> str:
@@ -162,8 +171,20 @@ def load_settings(argv: Sequence[str]) -> Settings:
     given: dict[str, Any] = vars(build_parser().parse_args(list(argv)))
     file = given.pop("env_file", None) or os.environ.get("WLK_ENV_FILE")
     in_file = _read_env_file(Path(file)) if file else {}
+    return settings_of({**given, _IN_FILE: in_file})
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """Settings by their names; those that are not given are the environment's.
+
+    Raises:
+        UsageError: an unknown name, or a bad value.
+    """
+    for name in given:
+        if name not in Settings.model_fields and name != _IN_FILE:
+            raise UsageError(f"unknown setting: {name}", "docs/settings.md has them all")
     try:
-        return Settings(**{**given, _IN_FILE: in_file})
+        return Settings(**given)
     except ValidationError as error:
         raise _usage_error(error) from error
 
@@ -243,7 +264,7 @@ def _usage_error(error: ValidationError) -> UsageError:
             lines.append(str(item["msg"]).removeprefix("Value error, "))
             continue
         name = str(item["loc"][0])
-        shown: Any = "(secret)" if name == "token" else repr(item["input"])
+        shown: Any = "(secret)" if name in _SECRET else repr(item["input"])
         expected = item["msg"][:1].lower() + item["msg"][1:]
         lines.append(f"{describe(name)} is {shown}: {expected}")
     return UsageError("\n".join(lines), "see wlk-appliance serve --help")

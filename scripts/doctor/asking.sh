@@ -22,11 +22,29 @@ find_secrets() {
             [[ "${row%$'\r'}" =~ ^[[:space:]]*([A-Za-z0-9_]+)=(.*)$ ]] || continue
             value="${BASH_REMATCH[2]}"
             is_secret "${BASH_REMATCH[1]}" || continue
-            [ "${BASH_REMATCH[1]}" != WLK_TLS_KEY ] || continue # a file's name
+            case "${BASH_REMATCH[1]}" in WLK_TLS_KEY | WLK_TOKEN_FILE) continue ;; esac # a file's name
             [[ "$value" =~ ^\"(.*)\"[[:space:]]*$ || "$value" =~ ^\'(.*)\'[[:space:]]*$ ]] && value="${BASH_REMATCH[1]}"
             [ "${#value}" -lt 4 ] || secrets+=("$value") # a shorter one stands in every other word
         done <"$file"
     done
+    find_tokens
+}
+
+# Those with names, in the files that service.sh takes them from: NAME: TOKEN, or NAME TOKEN.
+find_tokens() {
+    local file row
+    while IFS= read -r file; do
+        [ -f "$file" ] && [ -r "$file" ] || continue
+        while IFS= read -r row || [ -n "$row" ]; do
+            [[ ! "${row%$'\r'}" =~ ^[[:space:]]*[A-Za-z0-9._-]+(:[[:space:]]*|[[:space:]]+)([^[:space:]]{4,})[[:space:]]*$ ]] ||
+                secrets+=("${BASH_REMATCH[2]}")
+        done <"$file"
+    done < <(token_files)
+}
+
+token_files() {
+    echo "$CONFIG/tokens"
+    cat "$CONFIG"/*.env 2>/dev/null | sed --quiet --regexp-extended "s/^\s*WLK_TOKEN_FILE=[\"']?([^\"'\r]+).*/\1/p"
 }
 
 # Addresses of clients, which a log names.

@@ -45,6 +45,20 @@ load_settings() {
     fi
 }
 
+# The tokens of all instances.
+check_tokens() {
+    local file mode
+    while IFS= read -r file; do
+        [ -e "$file" ] || continue
+        mode="$(stat -L --format %a "$file")"
+        if [ $((8#$mode & 8#077)) = 0 ]; then
+            ok tokens "$file"
+        else
+            warning tokens "others may read the tokens in $file (mode $mode)" "chmod 0600 $file"
+        fi
+    done < <(token_files)
+}
+
 holds_secret() {
     local row
     while IFS= read -r row || [ -n "$row" ]; do

@@ -33,6 +33,7 @@ TIMES = {"start": "0:00:00.00", "end": "0:00:04.40"}
 LINE = {"speaker": 1, "text": TEXT, "detected_language": "en", "words": WORDS, **TIMES}
 UPDATE = {"type": "snapshot", "seq": 1, "lines": [LINE], "buffer_transcription": "", "remaining_time_transcription": 0}
 READY = {"type": "ready_to_stop"}
+CONFIG = {"type": "config", "useAudioWorklet": True, "mode": "diff", "protocol": 1, "language": "auto"}
 
 
 @contextmanager
@@ -42,6 +43,7 @@ def canned(*answers: dict[str, Any], after: int | None = None) -> Iterator[tuple
 
     def answer(socket: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed, TimeoutError):
+            socket.send(json.dumps(CONFIG))
             for number in itertools.count():
                 data = socket.recv(timeout=20)
                 if isinstance(data, str):

@@ -51,6 +51,22 @@ def test_what_is_in_it_and_what_is_not(tmp_path: Path, monkeypatch: pytest.Monke
         assert secret not in whole
 
 
+def test_tokens_with_names_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("anna: hunter2anna\nbert: hunter2bert\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("WLK_TOKENS", "carl: hunter2carl\ndora: hunter2dora")
+    log = tmp_path / "server.log"
+    log.write_text("hunter2anna hunter2bert hunter2carl hunter2dora carl@192.0.2.7:1: done\n")
+    flags = ["--state-dir", str(tmp_path), "--token-file"]
+    for number, given in enumerate((str(file), "/no/where")):
+        out = tmp_path / f"{number}.tar.gz"
+        pack(out, FINDINGS, load_settings([*flags, given]), [log])
+        whole = "".join(unpacked(out).values())
+        assert "carl@(address)" in whole and "hunter2carl" not in whole and "hunter2dora" not in whole
+        assert ("hunter2anna" in whole) is (given == "/no/where")
+
+
 def test_it_is_made_with_settings_that_can_not_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WLK_TOKEN", "hunter2hunter2")
     pack(tmp_path / "x.tar.gz", FINDINGS, ApplianceError("WLK_PORT is 'x'"))

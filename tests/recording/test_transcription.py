@@ -38,6 +38,7 @@ def test_times_are_those_of_the_recording() -> None:
         "duration": 8.0,
         "lines": [
             {
+                "speaker": 1,
                 "text": f"line{n}",
                 "start": 3600.0 + n,
                 "end": 3600.5 + n,

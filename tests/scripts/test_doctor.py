@@ -442,6 +442,26 @@ def test_settings(text: str, mode: int, severity: str, site: Site) -> None:
         assert found[2] == f"chmod 0600 {file}"
 
 
+@pytest.mark.parametrize(("mode", "severity"), [(0o600, "ok"), (0o640, "warning")])
+def test_tokens_with_names(mode: int, severity: str, site: Site) -> None:
+    files = [site.root / "etc/tokens", site.root / "own"]
+    for number, file in enumerate(files):
+        file.write_text(f"# of anna\nanna: hunter2hunter{number}\r\nbert\thunter2horse{number}\n")
+        file.chmod(mode)
+    site.settings(f'WLK_TOKEN_FILE="{files[1]}"\n')
+    ran = site.run(
+        "find_secrets; check_tokens; note x 'hunter2hunter0 hunter2horse0 hunter2hunter1 hunter2horse1'; print_json"
+    )
+    rows = [row for row in json.loads(ran.stdout)["findings"] if row["check"] == "tokens"]
+    assert [row["severity"] for row in rows] == [severity] * 2
+    assert [str(file) in row["seen"] for file, row in zip(files, rows, strict=True)] == [True, True]
+    assert "hunter2" not in ran.stdout + ran.stderr
+    assert all(
+        (f"chmod 0600 {file}" in row["remedy"]) is (severity == "warning")
+        for file, row in zip(files, rows, strict=True)
+    )
+
+
 def test_no_settings_are_fine_and_those_of_this_shell_are_not_the_service_s(site: Site) -> None:
     (site.root / "etc/wlk.env").unlink()
     assert site.look("load_settings ''")["settings"][0] == "note"

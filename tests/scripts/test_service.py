@@ -124,6 +124,39 @@ def test_what_the_file_says_is_not_run(installed: Installed) -> None:
     assert 'WLK_INITIAL_PROMPT=it\'s "quoted" inside' in installed.told()
 
 
+def test_tokens_with_names_reach_the_server_and_no_command_line(installed: Installed) -> None:
+    """From systemd's credential, from the file beside the settings, or from the one that these name; in this order."""
+    run = f'printf "%s\\n" "$@" >{installed.root}/told; env >{installed.root}/env'
+    put(installed.root / "bin", "docker", f'case "$1" in run) {run} ;; image) {KNOWN_BY_DIGEST} ;; esac')
+    credentials = installed.root / "credentials"
+    credentials.mkdir()
+    files = {
+        "beside": installed.root / "config/tokens",
+        "credential": credentials / "wlk-tokens",
+        "named": installed.root / "named",
+    }
+    for name, file in files.items():
+        file.write_text(f"anna: $(id) of {name}\nbert: `id`\n")
+        if name == "named":
+            installed.settings(f"WLK_TOKEN_FILE={file}\n")
+        assert installed.step("serve", CREDENTIALS_DIRECTORY=str(credentials)).returncode == 0
+        told = installed.told()
+        assert "WLK_TOKENS" in told and "WLK_TOKEN_FILE" not in told and not any("anna" in word for word in told)
+        environment = (installed.root / "env").read_text(encoding="utf-8")
+        assert f"WLK_TOKENS=anna: $(id) of {name}\nbert: `id`\n" in environment
+
+
+@pytest.mark.parametrize(("text", "seen"), [("", "holds no token"), (None, "can't read the tokens")])
+def test_a_list_without_tokens_does_not_open_the_door(installed: Installed, text: str | None, seen: str) -> None:
+    file = installed.root / "tokens"
+    installed.settings(f"WLK_TOKEN_FILE={file}\n")
+    if text is not None:
+        file.write_text(text)
+    done = installed.step("serve")
+    assert done.returncode == 1 and seen in done.stderr and str(file) in done.stderr and "hint:" in done.stderr
+    assert not (installed.root / "told").exists()
+
+
 def test_an_instance_has_its_own_file_over_the_common_one(installed: Installed) -> None:
     installed.settings("WLK_PORT=8000\nWLK_LANGUAGE=en\n")
     missing = installed.step("serve", WLK_INSTANCE="large")

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from appliance.pair.locate import Pair
 from appliance.server.app import web_assets
@@ -126,6 +127,35 @@ def test_token(flags: list[str], tmp_path: Path) -> None:
             assert receive(socket)["type"] == "config"
         assert server.stop() == 0
     assert secret not in "".join(server.lines)
+
+
+def test_clients_with_names_have_so_many_places_each(flags: list[str], tmp_path: Path) -> None:
+    """Their names are in the log, the tokens nowhere, not even when a client puts one into the address."""
+    file = tmp_path / "tokens"
+    file.write_text("anna: correct-horse\nbert: battery-staple\n")
+    file.chmod(0o600)
+    more = ["--no-tls", "--token-file", str(file), "--max-sessions-per-client", "1", "--log-level", "debug"]
+    with running([*more, *flags], tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        header = {"Authorization": "Bearer correct-horse"}
+        offered = [Subprotocol("wlk"), Subprotocol("wlk.token.YmF0dGVyeS1zdGFwbGU")]
+        with opened(server, additional_headers=header) as anna, opened(server, subprotocols=offered) as bert:
+            assert receive(anna)["type"] == receive(bert)["type"] == "config" and bert.subprotocol == "wlk"
+            with opened(server, "?token=correct-horse") as again:
+                error = receive(again)
+                with pytest.raises(ConnectionClosed):
+                    again.recv(timeout=10)
+                assert again.close_code == 1013
+            assert error["code"] == "too_many_sessions" and "anna has 1 sessions" in error["message"]
+            assert error["retry_after_s"] > 0
+        server.wait_for(r"anna@127\.0\.0\.1:\d+: .*\(too_many_sessions\)")
+        server.wait_for(r"bert@127\.0\.0\.1:\d+: went away")
+        with opened(server, additional_headers=header) as anna:
+            assert receive(anna)["type"] == "config"
+        told = json.dumps([get(server, path)[1] for path in ("/readyz", "/healthz", "/asr?token=correct-horse")])
+        assert server.stop() == 0
+    for secret in ("correct", "staple", "YmF0dGVyeS1zdGFwbGU"):
+        assert secret not in "".join(server.lines) + told
 
 
 @pytest.mark.parametrize(("origin", "welcome"), [(None, True), ("https://evil.example", False), ("same", True)])

@@ -14,7 +14,7 @@ import av
 
 from appliance.errors import ApplianceError
 from appliance.speech.audio.formats import Container, unsupported
-from appliance.speech.audio.resample import Resampler
+from appliance.speech.audio.resample import Channels, Resampler, mixed
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 log = logging.getLogger(__name__)
@@ -106,9 +106,11 @@ class ContainerDecoder:
             self._turn.notify_all()
             return piece
 
-    def _emit(self, samples: Samples) -> None:
-        if not samples.size:
-            return
+    def _emit(self, pieces: list[Channels]) -> None:
+        for samples in map(mixed, pieces):
+            self._put(samples)
+
+    def _put(self, samples: Samples) -> None:
         with self._turn:
             while self._out_samples >= _OUT_SAMPLES and not self._closed:
                 self._turn.wait()

@@ -5,7 +5,7 @@ raw PCM in place. All resampling and down-mixing is libswresample's.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import av
@@ -16,7 +16,7 @@ from appliance.speech.audio.container import ContainerDecoder
 from appliance.speech.audio.formats import HEAD_BYTES, RawFormat, recognise, refuse_foreign
 from appliance.speech.audio.matroska import HeaderWatch
 from appliance.speech.audio.mp4 import BoxGate
-from appliance.speech.audio.resample import Resampler
+from appliance.speech.audio.resample import Resampler, mixed
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 AudioFormat = Literal["auto", "s16le", "f32le"]
@@ -158,16 +158,12 @@ class RawDecoder:
             whole = len(piece) // self._width * self._width
             self._rest = piece[whole:]
             if whole:
-                samples = self._resample(self._convert(piece[:whole]))
-                if samples.size:
-                    yield samples
+                yield from self._resample(self._convert(piece[:whole]))
 
     def finish(self) -> Iterator[Samples]:
         """The resampler's tail; an incomplete last sample is dropped."""
         if self._resampler:
-            samples = self._resampler.flush()
-            if samples.size:
-                yield samples
+            yield from map(mixed, self._resampler.flush())
 
     def _convert(self, data: bytes) -> Samples:
         if self.name == "s16le":
@@ -175,9 +171,9 @@ class RawDecoder:
         values = np.frombuffer(data, dtype="<f4").astype(np.float32)
         return np.clip(np.nan_to_num(values, nan=0.0), -1.0, 1.0)
 
-    def _resample(self, samples: Samples) -> Samples:
+    def _resample(self, samples: Samples) -> Iterable[Samples]:
         if self._resampler is None:
-            return samples
+            return [samples]
         frame = av.AudioFrame.from_ndarray(samples[None, :], format="flt", layout="mono")
         frame.sample_rate = self._rate_hz
-        return self._resampler.push(frame)
+        return map(mixed, self._resampler.push(frame))

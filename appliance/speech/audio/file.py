@@ -7,16 +7,21 @@ import av
 
 from appliance.errors import ApplianceError
 from appliance.speech.audio.formats import unsupported
-from appliance.speech.audio.resample import Resampler
+from appliance.speech.audio.resample import Channels, Resampler, mixed
 from appliance.speech.types import Samples
 
 
 def decode_file(path: Path) -> Iterator[Samples]:
-    """All samples of a file's first audio stream, in pieces as they are decoded.
+    """All samples of a file's first audio stream, its channels mixed, in pieces as they are decoded.
 
     Raises:
         ApplianceError: the file can't be read, or holds no audio that we know.
     """
+    return map(mixed, decode_channels(path))
+
+
+def decode_channels(path: Path) -> Iterator[Channels]:
+    """The same with the channels apart. Raises as `decode_file` does."""
     try:
         with path.open("rb"):
             pass
@@ -29,11 +34,7 @@ def decode_file(path: Path) -> Iterator[Samples]:
             if not container.streams.audio:
                 raise unsupported(f"{path} holds no audio", hint)
             for frame in container.decode(container.streams.audio[0]):
-                samples = resampler.push(frame)
-                if samples.size:
-                    yield samples
+                yield from resampler.push(frame)
     except av.FFmpegError as error:
         raise unsupported(f"{path} is no audio that can be decoded: {error.strerror}", hint) from error
-    samples = resampler.flush()
-    if samples.size:
-        yield samples
+    yield from resampler.flush()

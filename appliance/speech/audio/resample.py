@@ -1,12 +1,14 @@
-"""libswresample, set up once: any frame to 16 kHz mono float32."""
+"""libswresample, set up once: any frame to 16 kHz float32, all channels or their mean."""
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
 
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
-_NOTHING: Samples = np.zeros(0, dtype=np.float32)
+Channels = NDArray[np.float32]
+"""Samples of all channels of a recording, shape ``(channels, n)``, float32, 16 kHz."""
 
 
 class Resampler:
@@ -16,31 +18,28 @@ class Resampler:
         self._swr: AudioResampler | None = None
         self._source: tuple[str, str, int] | None = None
 
-    def push(self, frame: av.AudioFrame) -> Samples:
-        """Samples that are ready after this frame: mono float32, 16 kHz, shape (n,)."""
+    def push(self, frame: av.AudioFrame) -> list[Channels]:
+        """What is ready after this frame, in pieces; the number of channels changes between pieces only."""
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
-        before = _NOTHING
+        before: list[Channels] = []
         if source != self._source:
             before = self.flush()
-            # rematrix_maxval keeps a down-mix within [-1, 1]: mono is the mean of left and right, not 3 dB louder.
-            self._swr = AudioResampler(
-                format="flt", layout="mono", rate=SAMPLE_RATE_HZ, options={"rematrix_maxval": "1.0"}
-            )
-            self._source = source
+            self._swr, self._source = AudioResampler(format="fltp", rate=SAMPLE_RATE_HZ), source
         assert self._swr is not None
         frame.pts = None
-        return _join([before, *map(_mono, self._swr.resample(frame))])
+        return before + _pieces(self._swr.resample(frame))
 
-    def flush(self) -> Samples:
+    def flush(self) -> list[Channels]:
         """What the filter still holds; afterwards a new stream may begin."""
         swr, self._swr, self._source = self._swr, None, None
-        return _NOTHING if swr is None else _join([_mono(frame) for frame in swr.resample(None) if frame is not None])
+        return [] if swr is None else _pieces(swr.resample(None))
 
 
-def _mono(frame: av.AudioFrame) -> Samples:
-    return np.array(frame.to_ndarray()[0], dtype=np.float32)
+def mixed(channels: Channels) -> Samples:
+    """All channels with equal weights: no sum of theirs can clip, and a voice on one of two is 6 dB quieter."""
+    samples: Samples = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
+    return samples
 
 
-def _join(pieces: list[Samples]) -> Samples:
-    pieces = [piece for piece in pieces if piece.size]
-    return pieces[0] if len(pieces) == 1 else np.concatenate([_NOTHING, *pieces])
+def _pieces(frames: list[av.AudioFrame]) -> list[Channels]:
+    return [np.array(frame.to_ndarray(), dtype=np.float32) for frame in frames if frame is not None and frame.samples]

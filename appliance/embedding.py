@@ -1,0 +1,282 @@
+"""The engine inside a program of one's own: models loaded once, a session for each connection. See docs/embedding.md.
+
+Light to import: torch is loaded with the models.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from appliance.errors import ApplianceError
+from appliance.server.connection import LAG_INTERVAL_S, UPDATE_INTERVAL_S
+from appliance.server.models import locate
+from appliance.server.protocol import Mode
+from appliance.server.settings import settings_of
+from appliance.server.streams import load_engine, stream_options
+from appliance.server.updates import UpdateWriter
+from appliance.speech.audio.decoder import AudioDecoder, AudioFormat
+from appliance.speech.hypothesis import Task
+from appliance.speech.scheduler import OnSnapshot, Stream
+from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
+
+if TYPE_CHECKING:
+    from appliance.speech.engine import Engine
+
+_AUDIO_THREADS = 4
+_PIECES = 16
+_NOTHING = Snapshot((), 0, "", 0.0, 0.0)
+
+
+class TranscriptionEngine:
+    """Shared by all sessions of a process; for one event loop, and ``async with``.
+
+    Args:
+        settings: the server's by their names, for example ``models_dir``, ``model``, ``language``; what is not given
+            is taken from its variables. Those about the network have no effect.
+
+    Raises:
+        UsageError: an unknown setting, or a value that is not possible.
+    """
+
+    def __init__(self, **settings: object) -> None:
+        self._settings = settings_of(settings)
+        self._engine: Engine | None = None
+        self._audio_pool: ThreadPoolExecutor | None = None
+        self._sessions: set[TranscriptionSession] = set()
+
+    async def __aenter__(self) -> Self:
+        """Load the models, in a thread; takes seconds.
+
+        Raises:
+            ApplianceError: something is missing, doesn't fit, or can't be loaded.
+        """
+        self._engine = await asyncio.to_thread(self._load)
+        self._audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
+        return self
+
+    def _load(self) -> "Engine":
+        pair, vad_file = locate(self._settings)
+        return load_engine(self._settings, pair, vad_file)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End sessions that are still open, and free the threads."""
+        for session in list(self._sessions):
+            await session.close()
+        engine, self._engine = self._engine, None
+        assert engine is not None
+        assert self._audio_pool is not None
+        await asyncio.to_thread(engine.close)
+        self._audio_pool.shutdown(wait=False, cancel_futures=True)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: object) -> AsyncIterator[None]:
+        """For the ``lifespan`` of Starlette, FastAPI and their like."""
+        async with self:
+            yield
+
+    @property
+    def max_sessions(self) -> int:
+        """How many sessions may be open at once: the setting, or as many as this machine was measured to carry."""
+        return self._settings.max_sessions or self._loaded().capacity
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return self._loaded().languages
+
+    def session(
+        self,
+        *,
+        language: str | None = None,
+        task: Task | None = None,
+        mode: Mode = "full",
+        words: bool = False,
+        format: AudioFormat = "auto",
+        rate_hz: int = SAMPLE_RATE_HZ,
+    ) -> "TranscriptionSession":
+        """Begin a stream; use it with ``async with``. The parameters are those of `/asr` (docs/API.md).
+
+        Raises:
+            ApplianceError: codes ``over_capacity``, ``not_ready``, ``unsupported_language``, ``bad_request``.
+        """
+        engine = self._loaded()
+        assert self._audio_pool is not None
+        if len(self._sessions) >= self.max_sessions:
+            raise ApplianceError(
+                f"all {self.max_sessions} places are taken",
+                "come back later, or set max_sessions",
+                code="over_capacity",
+            )
+        settings = self._settings
+        decoder = AudioDecoder(format, rate_hz=rate_hz, raw_default=settings.pcm_format)
+        options = stream_options(settings, language=language or settings.language, task=task or settings.task)
+        session = TranscriptionSession(
+            lambda take: engine.open_stream(options, take),
+            Hearing(decoder, self._audio_pool, settings.max_backlog_s),
+            UpdateWriter(mode, words=words),
+            {"type": "config", "useAudioWorklet": settings.pcm_input or format != "auto", "mode": mode},
+            self._sessions.discard,
+        )
+        self._sessions.add(session)
+        return session
+
+    def _loaded(self) -> "Engine":
+        if self._engine is None:
+            raise ApplianceError(
+                "the models are not loaded", "use the engine inside: async with engine", code="not_ready"
+            )
+        return self._engine
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How a session decodes: where, and how many seconds of audio may wait to be heard."""
+
+    decoder: AudioDecoder
+    pool: ThreadPoolExecutor
+    max_backlog_s: float
+
+
+class TranscriptionSession:
+    """One stream: `feed` and `finish` in one task, iterate in another; or `transcribe`, which does both.
+
+    What is iterated over are the messages of the field's protocol (docs/API.md): ``config``, updates, at most ten a
+    second, and ``ready_to_stop``. Nothing waits for an iteration; one who is slow gets fewer updates, and the last.
+    Made by `TranscriptionEngine.session`; ``async with`` closes it.
+    """
+
+    def __init__(
+        self,
+        open_stream: Callable[[OnSnapshot], Stream],
+        hearing: Hearing,
+        updates: UpdateWriter,
+        config: dict[str, Any],
+        on_close: Callable[["TranscriptionSession"], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stream = open_stream(self._take)
+        self._hearing = hearing
+        self._updates = updates
+        self._config = config
+        self._on_close = on_close
+        self._latest = _NOTHING
+        self._news = asyncio.Event()
+        self._finished = False
+        self._error: BaseException | None = None
+        self._stream.finished.add_done_callback(lambda _: self._wake())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def feed(self, data: bytes) -> None:
+        """Add bytes of a container, cut anywhere, or of raw PCM; waits while too much is unheard.
+
+        Raises:
+            ApplianceError: code ``unsupported_audio``, or why the stream failed.
+        """
+        if not self._finished:
+            await self._hear(self._hearing.decoder.feed(data))
+
+    async def finish(self) -> None:
+        """No more audio will come; what is left of the text still does. Raises as `feed` does."""
+        if not self._finished:
+            self._finished = True
+            await self._hear(self._hearing.decoder.finish())
+            self._stream.finish()
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        """All messages, once.
+
+        Raises:
+            ApplianceError: the audio can't be decoded, the stream failed, or was closed before its end.
+        """
+        yield self._config
+        sent, sent_lag_s = None, 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), LAG_INTERVAL_S)
+            self._news.clear()
+            if self._error:
+                raise self._error
+            over = self._stream.finished.done()
+            latest = self._stream.wait(0) if over else self._latest
+            lag_s = round(self._stream.backlog_s, 1)
+            if latest is not sent or lag_s != sent_lag_s:
+                sent, sent_lag_s = latest, lag_s
+                yield json.loads(self._updates.message(latest, lag_s))
+            if over:
+                yield {"type": "ready_to_stop"}
+                return
+            await asyncio.sleep(UPDATE_INTERVAL_S)
+
+    async def transcribe(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
+        """Feed all chunks, up to the last or an empty one, and iterate meanwhile. Raises also what ``chunks`` does."""
+        feeder = asyncio.create_task(self._feed_all(chunks))
+        feeder.add_done_callback(self._fed)
+        try:
+            async for message in self:
+                yield message
+        finally:
+            feeder.cancel()
+            await asyncio.gather(feeder, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Leave the engine. What is fed or iterated over at that moment ends with an error."""
+        self._finished = True
+        self._stream.close()
+        self._on_close(self)
+        await self._loop.run_in_executor(self._hearing.pool, self._hearing.decoder.close)
+
+    async def _feed_all(self, chunks: AsyncIterable[bytes]) -> None:
+        async for chunk in chunks:
+            if not chunk:
+                break
+            await self.feed(chunk)
+        await self.finish()
+
+    def _fed(self, feeder: "asyncio.Task[None]") -> None:
+        if not feeder.cancelled() and (error := feeder.exception()):
+            self._error = error
+            self._news.set()
+
+    async def _hear(self, pieces: Iterator[Samples]) -> None:
+        """Decode in a thread, some pieces at a time, and wait while the engine has enough to do."""
+        more = True
+        while more:
+            try:
+                batch, more = await self._loop.run_in_executor(self._hearing.pool, _some, pieces)
+            except ApplianceError as error:
+                self._error = error  # for who iterates, too
+                self._news.set()
+                raise
+            for samples in batch:
+                self._stream.feed(samples)
+            while self._stream.backlog_s > self._hearing.max_backlog_s:
+                if self._stream.finished.done():
+                    self._stream.wait(0)
+                await asyncio.sleep(UPDATE_INTERVAL_S)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Called by the engine's threads."""
+        self._latest = snapshot
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._news.set)
+
+
+def _some(pieces: Iterator[Samples]) -> tuple[list[Samples], bool]:
+    """Some pieces, and whether there may be more; runs in an audio thread."""
+    batch = list(itertools.islice(pieces, _PIECES))
+    return batch, len(batch) == _PIECES

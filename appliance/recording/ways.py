@@ -1,0 +1,79 @@
+"""The two ways from a recording to its text: through a server, or through an engine in this process."""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from appliance import client
+from appliance.client import ClientOptions
+from appliance.recording import local
+from appliance.recording.playback import Pace
+from appliance.server.models import locate
+from appliance.server.settings import Settings
+from appliance.speech.types import Samples, Snapshot
+
+if TYPE_CHECKING:
+    from appliance.speech.engine import Engine
+
+Watch = Callable[[Snapshot], None]
+
+
+class Way(Protocol):
+    """``open`` before the first stream; any number of streams, one after the other; ``close`` after the last."""
+
+    def open(self) -> None: ...
+    def run(self, samples: Iterable[Samples], watch: Watch, stop: threading.Event) -> None:
+        """Stream to the end, or until ``stop`` is set; ``watch`` gets each state of the transcript."""
+
+    def close(self) -> None: ...
+
+
+class ThroughServer:
+    """A connection for each stream."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        self._options = options
+
+    def open(self) -> None:
+        pass
+
+    def run(self, samples: Iterable[Samples], watch: Watch, stop: threading.Event) -> None:
+        client.transcribe(samples, self._options, lambda transcript: watch(transcript.snapshot()), stop)
+
+    def close(self) -> None:
+        pass
+
+
+class InProcess:
+    """The models, loaded once, by ``open``.
+
+    Raises:
+        ApplianceError: there are none, or they don't fit.
+    """
+
+    def __init__(self, settings: Settings, language: str | None, pace: Pace, tell: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._language = language or settings.language
+        self._pace = pace
+        self._tell = tell
+        self._pair, self._vad_file = locate(settings)
+        self._engine: Engine | None = None
+
+    def open(self) -> None:
+        if self._engine is None:
+            from appliance.server.streams import load_engine  # what a client never needs
+
+            self._tell(f"loading {self._pair.name}")
+            self._engine = load_engine(self._settings, self._pair, self._vad_file)
+
+    def run(self, samples: Iterable[Samples], watch: Watch, stop: threading.Event) -> None:
+        from appliance.server.streams import stream_options
+
+        engine = self._engine
+        assert engine is not None
+        options = stream_options(self._settings, language=self._language, task=self._settings.task)
+        local.transcribe(samples, lambda take: engine.open_stream(options, take), watch, pace=self._pace, stop=stop)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
