@@ -75,6 +75,13 @@ def test_speech_knows_neither_server_nor_event_loops() -> None:
     assert offenders(within("speech"), ("starlette", "uvicorn", "asyncio", "appliance.server")) == []
 
 
+def test_files_are_heard_in_another_process() -> None:
+    """The server knows that process by its messages; it knows no server, and no event loop."""
+    assert offenders(within("batch"), ("starlette", "uvicorn", "asyncio", "appliance.server")) == []
+    inside = tuple(name(file) for file in within("batch") if file.stem not in ("job", "__init__"))
+    assert offenders(within("server"), (*inside, "faster_whisper")) == []
+
+
 def test_speech_and_server_know_no_build_tools() -> None:
     tools = tuple(f"appliance.{tool}" for tool in ("manifest", "store", "fetch", "container", "baking"))
     assert (

@@ -16,13 +16,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.server.asr import serve_asr
-from appliance.server.protocol import error_event, http_refusal
+from appliance.server.files.endpoints import file_routes
+from appliance.server.metrics import CONTENT_TYPE
+from appliance.server.refusals import refusal, refuse
 from appliance.server.service import Service
 from appliance.server.trust import trust_routes
 
 WEB = Path(__file__).parent / "web"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """What `WEB` holds is served under its name, where it is of these kinds."""
+DESCRIPTION = Path(__file__).parent / "openapi.json"
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -54,12 +57,15 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
             *trust_routes(authority),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
+            Route("/openapi.json", _file(DESCRIPTION, "application/json"), methods=["GET"]),
+            *file_routes(),
             Route("/asr", upgrade_needed),
             WebSocketRoute("/asr", serve_asr),
             WebSocketRoute("//asr", serve_asr),
         ],
         middleware=[Middleware(HeadersMiddleware)],
-        exception_handlers={HTTPException: refused, ApplianceError: told},
+        exception_handlers={HTTPException: refused, ApplianceError: refuse},
         lifespan=lifespan,
     )
     app.state.service = service
@@ -80,11 +86,20 @@ async def readyz(request: Request) -> Response:
     )
 
 
+def metrics(request: Request) -> Response:
+    """For Prometheus. Not async: it reads files, so it runs in a thread."""
+    service: Service = request.app.state.service
+    service.access.admit(request)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
 async def upgrade_needed(request: Request) -> Response:
     error = ApplianceError(
         "this address speaks WebSocket only", "open it with ws:// or wss://", code="upgrade_required"
     )
-    return JSONResponse(error_event(error), status_code=426, headers={"upgrade": "websocket", "connection": "upgrade"})
+    answer = refusal(request.url.path, error, 426)
+    answer.headers.update({"upgrade": "websocket", "connection": "upgrade"})
+    return answer
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -92,13 +107,9 @@ async def refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     seen = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
-    return JSONResponse(error_event(seen), status_code=error.status_code, headers=error.headers)
-
-
-async def told(request: Request, error: Exception) -> Response:
-    """What a route raises for its client."""
-    assert isinstance(error, ApplianceError)
-    return JSONResponse(*http_refusal(error))
+    answer = refusal(request.url.path, seen, error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def web_assets() -> dict[str, str]:
@@ -107,7 +118,11 @@ def web_assets() -> dict[str, str]:
 
 
 def _asset(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = (WEB / name).read_bytes()
+    return _file(WEB / name, media_type)
+
+
+def _file(file: Path, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = file.read_bytes()
 
     async def answer(request: Request) -> Response:
         return Response(content, media_type=media_type)

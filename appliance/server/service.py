@@ -14,7 +14,9 @@ from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
+from appliance.server.files.desk import Desk
 from appliance.server.memory import release_code, trim_until
+from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.settings import Settings
 from appliance.server.streams import load_engine
@@ -55,6 +57,10 @@ class Service:
         self.status: Status = "loading"
         self.failure: BaseException | None = None
         self.audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
+        self.files = Desk(settings, pair)
+        self.model = pair.name
+        self.model_made = int((pair.encoder_dir / "model.bin").stat().st_mtime)
+        """When the model's file was made, in seconds since 1970."""
         self._pair = pair
         self._vad_file = vad_file
         self._engine: Engine | None = None
@@ -62,6 +68,15 @@ class Service:
         self._idle = asyncio.Event()
         self._closed = threading.Event()
         self._started = time.monotonic()
+        self.metrics = Metrics(
+            settings,
+            pair.name,
+            ready=lambda: self.status == "ready",
+            sessions=lambda: len(self._connections),
+            places=lambda: self.places,
+            waiting=lambda: self._engine.waiting if self._engine else 0,
+            files=lambda: self.files.depth,
+        )
 
     def start_loading(self, on_failure: Callable[[], None]) -> None:
         """Load the engine in a thread; ``on_failure`` is called in this event loop if that fails."""
@@ -102,6 +117,7 @@ class Service:
 
     def _load(self) -> "Engine":
         engine = load_engine(self.settings, self._pair, self._vad_file)
+        engine.watch(self.metrics.took)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
         return engine
@@ -154,6 +170,7 @@ class Service:
                 code="too_many_sessions",
             )
         self._connections[connection] = client
+        self.metrics.began()
         try:
             yield
         finally:
@@ -165,6 +182,7 @@ class Service:
         """Ask all connections to end, and wait for them a bounded time."""
         self.status = "stopping"
         self._idle.clear()
+        self.files.stop()
         for connection in list(self._connections):
             connection.stop()
         if self._connections:
@@ -174,6 +192,7 @@ class Service:
     def close(self) -> None:
         """Free the threads, after the last connection."""
         self._closed.set()
+        self.files.stop()
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
         if self._engine:
             self._engine.close()

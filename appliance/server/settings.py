@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from appliance.errors import UsageError
+from appliance.log import LogFormat
 from appliance.server.places import default_state_dir, token_credential
 from appliance.speech.audio.formats import RawFormat
 from appliance.speech.hypothesis import Task
@@ -79,7 +80,10 @@ class Settings(BaseSettings):
         0, ge=0, le=1000, description="clients at once, one more is told to come back; 0: as many as measured at start"
     )
     max_sessions_per_client: int = Field(
-        0, ge=0, le=1000, description="of these, for clients with one token, or without tokens of one address; 0: all"
+        0,
+        ge=0,
+        le=1000,
+        description="of these, and of files, for clients with one token, or without tokens of one address; 0: all",
     )
     commit: CommitMode = Field(
         "balanced", description="when words are committed: early (fast), when they are sure, or at a pause (accurate)"
@@ -92,6 +96,19 @@ class Settings(BaseSettings):
     )
     idle_timeout_s: float = Field(
         120.0, gt=0, le=86400, description="seconds without a message after which a client's stream is ended"
+    )
+    max_upload_mb: int = Field(
+        500, ge=1, le=100_000, description="largest file that may be sent to be transcribed, in MB"
+    )
+    max_file_minutes: int = Field(240, ge=1, le=10_000, description="longest file that is transcribed, in minutes")
+    file_queue: int = Field(
+        8, ge=1, le=1000, description="files that may be sent, wait or be worked on; one more is told to come back"
+    )
+    file_threads: int = Field(
+        0, ge=0, le=256, description="CPU threads that work on files, at lowest priority; 0: half of the cores"
+    )
+    file_idle_s: float = Field(
+        300.0, gt=0, le=86400, description="seconds without a file after which the memory for files is given back"
     )
     pcm_format: RawFormat = Field("s16le", description="raw PCM of clients that don't say (16 kHz)")
     pcm_input: bool = Field(False, description="ask clients for raw PCM instead of a container (useAudioWorklet)")
@@ -113,6 +130,7 @@ class Settings(BaseSettings):
         description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",
     )
     log_level: LogLevel = Field("info", description="how much to log on stderr")
+    log_format: LogFormat = Field("text", description="lines for people, or one JSON object a line")
     diarization: bool = Field(False, description="tell speakers apart; this build can't, and refuses to start so")
 
     @field_validator("allowed_origins", "tls_names", "languages", mode="before")

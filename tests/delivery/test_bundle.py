@@ -28,7 +28,17 @@ def test_it_holds_what_a_site_needs(release: Release, image: LocalImage) -> None
     assert (contents.image_id, contents.archive) == (image.image_id, "image.tar.zst")
     assert contents.tar_sha256 == sha256_file(release.archive)
     names = {path.name for path in bundle.iterdir()}
-    assert {"image.tar.zst", "accounts", "install.sh", "systemd", "API.md", "LICENSE", "CONTENTS", "key.pem"} <= names
+    assert {
+        "image.tar.zst",
+        "accounts",
+        "install.sh",
+        "systemd",
+        "API.md",
+        "openapi.json",
+        "LICENSE",
+        "CONTENTS",
+        "key.pem",
+    } <= names
     assert (bundle / "accounts/sbom.cdx.json").is_file() and (bundle / "accounts/licences/models").is_dir()
     done = script("verify.sh", "--key", release.key, bundle)
     assert done.returncode == 0, done.stderr

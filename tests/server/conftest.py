@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.pair.locate import Pair
+from appliance.pair.locate import Pair, open_pair
 from tests.conftest import Spoken
 from tests.server.browsing import DESKTOP, Browser, chromium
 from tests.server.running import Running, model_flags, pcm, running
@@ -13,6 +13,12 @@ from tests.server.running import Running, model_flags, pcm, running
 def flags(base_pair: Pair, vad_file: Path) -> list[str]:
     """Flags that name the real models."""
     return model_flags(base_pair, vad_file)
+
+
+@pytest.fixture
+def pair(small_pair: tuple[Path, Path]) -> Pair:
+    """A small pair, to be looked at and not to be loaded."""
+    return open_pair(*small_pair)
 
 
 @pytest.fixture(scope="session")

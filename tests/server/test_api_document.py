@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.errors import ApplianceError
+from appliance.server.files import openai, whisperx
 from appliance.server.protocol import (
     _CLOSE_BY_CODE,
     PROTOCOL_VERSION,
@@ -17,9 +19,11 @@ from appliance.server.protocol import (
     line_json,
     parse_control,
 )
+from appliance.server.refusals import STATUS_BY_CODE, openai_error
 from appliance.server.settings import Settings
 from appliance.server.updates import UpdateWriter
 from appliance.speech.types import FIRST_SPEAKER, Line, Snapshot, Word
+from tests.server.files.test_openai import RESULT
 from tests.server.running import Running, opened, receive
 from tests.server.test_process import get
 
@@ -42,7 +46,7 @@ def shape(value: object) -> object:
 
 
 def test_config_and_errors() -> None:
-    assert EXAMPLES["config"] == config_event(Settings(), Options())
+    assert EXAMPLES["config"] == config_event(Settings(), Options(), EXAMPLES["config"]["session"])
     assert f"version {PROTOCOL_VERSION}" in TEXT.splitlines()[0]
     example = EXAMPLES["error"]
     assert example == error_event(ApplianceError(example["message"], example["hint"], code=example["code"]))
@@ -70,12 +74,36 @@ def test_every_error_code_is_told_with_its_close_code() -> None:
     assert told == {code: int(close) for code, close in _CLOSE_BY_CODE.items()} | {"internal": 1011}
 
 
+def test_every_error_code_is_told_with_its_status() -> None:
+    rows = re.findall(r"^\| ([45]\d\d) \| (.*?) \|", TEXT, re.MULTILINE)
+    told = {code: int(status) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    others = {"bad_request": 400, "unsupported_language": 400, "unsupported_audio": 400, "upgrade_required": 426}
+    assert told == {**STATUS_BY_CODE, **others}
+
+
+def test_answers_to_files() -> None:
+    with pytest.raises(ApplianceError) as caught:
+        openai.check_model("gpt-4o-transcribe", "base")
+    assert EXAMPLES["openai-error"] == openai_error(caught.value)
+    asked = {"response_format": ["verbose_json"], "timestamp_granularities[]": ["segment", "word"]}
+    for name, answer in (
+        ("transcription", openai.answer(openai.parse({}, "base"), "transcribe", RESULT)),
+        ("verbose-transcription", openai.answer(openai.parse(asked, "base"), "transcribe", RESULT)),
+        ("segments", whisperx.answer(RESULT)),
+    ):
+        assert shape(EXAMPLES[name]) == shape(json.loads(bytes(answer.body))), name
+    [events] = re.findall(r"```sse\n(.*?)```", TEXT, re.DOTALL)
+    said = [json.loads(event.removeprefix("data: ")) for event in events.strip().split("\n\n")]
+    written = [openai.delta_event(said[0]["delta"]), openai.done_event(replace(RESULT, segments=()))]
+    assert [shape(event) for event in said] == [shape(json.loads(event[6:])) for event in written]
+
+
 @pytest.mark.model
 def test_health_and_control_answers(server: Running) -> None:
-    for path in ("healthz", "readyz"):
-        assert shape(EXAMPLES[path]) == shape(get(server, f"/{path}")[1])
+    for name, path in (("healthz", "/healthz"), ("readyz", "/readyz"), ("models", "/v1/models")):
+        assert shape(EXAMPLES[name]) == shape(get(server, path)[1])
     with opened(server) as socket:
-        assert receive(socket) == EXAMPLES["config"]
+        assert shape(receive(socket)) == shape(EXAMPLES["config"])
         for asked, answered in (("config-request", "config_changed"), ("ping", "pong")):
             socket.send(json.dumps(EXAMPLES[asked]))
             assert receive(socket) == EXAMPLES[answered]

@@ -1,7 +1,7 @@
 """Any audio in, 16 kHz mono float32 out, piece by piece as it arrives.
 
 Containers are demuxed and decoded by PyAV in a thread of their own (`appliance.speech.audio.container`),
-raw PCM in place. All resampling and down-mixing is libswresample's.
+raw PCM, and that of WAV, in place. All resampling and down-mixing is libswresample's.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from appliance.speech.audio.formats import HEAD_BYTES, RawFormat, recognise, ref
 from appliance.speech.audio.matroska import HeaderWatch
 from appliance.speech.audio.mp4 import BoxGate
 from appliance.speech.audio.resample import Resampler, mixed
+from appliance.speech.audio.wav import read_header
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 AudioFormat = Literal["auto", "s16le", "f32le"]
@@ -53,6 +54,7 @@ class AudioDecoder:
         self._head = b""
         self._unchecked: bytes | None = b""
         self._container: ContainerDecoder | None = None
+        self._kind: str | None = None
         self._gate: BoxGate | None = None
         self._watch: HeaderWatch | None = None
         self._closed = False
@@ -65,7 +67,7 @@ class AudioDecoder:
         """The container's or raw format's name; None while it isn't known yet."""
         if self._container:
             return self._container.name
-        return self._raw.name if self._raw else None
+        return self._kind or (self._raw.name if self._raw else None)
 
     def feed(self, data: bytes) -> Iterator[Samples]:
         """Samples that this data completes, in order.
@@ -99,6 +101,18 @@ class AudioDecoder:
         found = recognise(self._head, ended=ended)
         if found is None:
             return b""
+        if found.container == "wav":
+            try:
+                header = read_header(self._head)
+            except IndexError:
+                if not ended and len(self._head) < HEAD_BYTES:
+                    return b""
+                header = None
+            if header is not None and MIN_RATE_HZ <= header.rate_hz <= MAX_RATE_HZ:
+                self._raw = RawDecoder("s16le", header.rate_hz, header.channels, header.size)
+                self._unchecked, self._kind = None, "wav"
+                head, self._head = self._head[header.start :], b""
+                return head
         if found.container:
             self._container = ContainerDecoder(found.container)
             self._gate = BoxGate() if found.container == "mov" else None
@@ -143,22 +157,30 @@ class AudioDecoder:
 
 
 class RawDecoder:
-    """Raw mono PCM of any rate; a sample may be split over two pieces of data."""
+    """Raw PCM of any rate, its channels mixed with equal weights; a sample may be split over two pieces of data.
 
-    def __init__(self, name: RawFormat, rate_hz: int) -> None:
+    ``size``: bytes after which nothing more is audio, where that is known.
+    """
+
+    def __init__(self, name: RawFormat, rate_hz: int, channels: int = 1, size: int | None = None) -> None:
         self.name = name
-        self._width = 2 if name == "s16le" else 4
+        self._channels = channels
+        self._width = (2 if name == "s16le" else 4) * channels
+        self._left = size
         self._rate_hz = rate_hz
         self._resampler = Resampler() if rate_hz != SAMPLE_RATE_HZ else None
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Samples]:
+        if self._left is not None:
+            data = data[: self._left]
+            self._left -= len(data)
         for start in range(0, len(data), _PIECE_BYTES):
             piece = self._rest + data[start : start + _PIECE_BYTES]
             whole = len(piece) // self._width * self._width
             self._rest = piece[whole:]
             if whole:
-                yield from self._resample(self._convert(piece[:whole]))
+                yield from self._resample(mixed(self._convert(piece[:whole]).reshape(-1, self._channels).T))
 
     def finish(self) -> Iterator[Samples]:
         """The resampler's tail; an incomplete last sample is dropped."""

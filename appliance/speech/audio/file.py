@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 
 from appliance.errors import ApplianceError
 from appliance.speech.audio.formats import unsupported
@@ -13,6 +15,8 @@ from appliance.speech.types import Samples
 
 def decode_file(path: Path) -> Iterator[Samples]:
     """All samples of a file's first audio stream, its channels mixed, in pieces as they are decoded.
+
+    What is damaged is left out.
 
     Raises:
         ApplianceError: the file can't be read, or holds no audio that we know.
@@ -33,8 +37,27 @@ def decode_channels(path: Path) -> Iterator[Channels]:
         with av.open(f"file:{path}", "r") as container:
             if not container.streams.audio:
                 raise unsupported(f"{path} holds no audio", hint)
-            for frame in container.decode(container.streams.audio[0]):
+            for frame in _frames(container, container.streams.audio[0]):
                 yield from resampler.push(frame)
     except av.FFmpegError as error:
         raise unsupported(f"{path} is no audio that can be decoded: {error.strerror}", hint) from error
     yield from resampler.flush()
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    """The frames that can be decoded: a file that was cut off, or has a scratch, still holds the others.
+
+    Raises:
+        av.FFmpegError: there are damaged ones only, or the file can't be read on.
+    """
+    decoded = False
+    damaged: av.InvalidDataError | None = None
+    for packet in container.demux(stream):
+        try:
+            for frame in packet.decode():
+                decoded = True
+                yield frame
+        except av.InvalidDataError as error:
+            damaged = error
+    if damaged is not None and not decoded:
+        raise damaged

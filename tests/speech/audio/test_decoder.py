@@ -1,4 +1,5 @@
 import io
+import struct
 import threading
 from collections.abc import Callable, Iterator
 
@@ -73,6 +74,51 @@ def test_live_webm_is_heard_while_it_arrives() -> None:
         worst_s = max(worst_s, received_s - decoded_s)
     decoder.close()
     assert worst_s < 0.15
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_live_wav_is_heard_while_it_arrives(channels: int) -> None:
+    """As a recorder pipes it, with a size that says nothing."""
+    samples = (np.arange(16000) - 8000).astype("<i2")
+    data = b"RIFF\xff\xff\xff\x7fWAVE" + riff(b"LIST", b"odd") + riff(b"fmt ", form(channels=channels))
+    data += b"data\xff\xff\xff\x7f" + np.repeat(samples, channels).tobytes()
+    decoder = AudioDecoder()
+    got = 0
+    for number, chunk in enumerate(split(data, 320), 1):
+        got += sum(piece.size for piece in decoder.feed(chunk))
+        assert got >= min(16000, (320 * number - 100) // (2 * channels))
+    assert sum(piece.size for piece in decoder.finish()) == 0 and got == 16000
+    assert np.array_equal(heard(AudioDecoder(), [data]), samples.astype(np.float32) / 32768)
+
+
+def test_what_follows_the_samples_of_a_wav_is_no_audio() -> None:
+    data = b"RIFF\x00\x00\x00\x00WAVE" + riff(b"fmt ", form()) + riff(b"data", bytes(3200)) + riff(b"LIST", b"x" * 900)
+    assert heard(AudioDecoder(), split(data, 100)).size == 1600
+
+
+@pytest.mark.parametrize("name", ["float", "24 bits", "cut off", "no rate"])
+def test_other_wav_is_ffmpegs(name: str) -> None:
+    rest = {
+        "float": riff(b"fmt ", form(tag=3, bits=32)) + riff(b"data", bytes(64000)),
+        "24 bits": riff(b"fmt ", form(bits=24)) + riff(b"data", bytes(48000)),
+        "cut off": riff(b"fmt ", form())[:20],
+        "no rate": riff(b"fmt ", form(rate_hz=0)) + riff(b"data", bytes(64000)),
+    }[name]
+    chunks = split(b"RIFF\x00\x00\x00\x00WAVE" + rest, 1000)
+    if name in ("cut off", "no rate"):
+        with pytest.raises(ApplianceError):
+            heard(AudioDecoder(), chunks)
+    else:
+        assert heard(AudioDecoder(), chunks).size == 16000
+
+
+def riff(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2)
+
+
+def form(tag: int = 1, channels: int = 1, rate_hz: int = 16000, bits: int = 16) -> bytes:
+    frame = channels * bits // 8
+    return struct.pack("<HHIIHH", tag, channels, rate_hz, rate_hz * frame, frame, bits)
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 3201])

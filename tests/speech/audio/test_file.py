@@ -28,3 +28,14 @@ def test_what_is_no_audio(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello " * 100)
     with pytest.raises(ApplianceError, match="no audio that can be decoded"):
         list(decode_file(tmp_path / "text"))
+
+
+@pytest.mark.parametrize("name", ["flac", "mp3", "ogg-opus", "wav-16k"])
+def test_a_file_that_was_cut_off_gives_what_is_there(name: str, tmp_path: Path) -> None:
+    encoding = ENCODINGS[name]
+    whole = encode(encoding, speechlike(encoding.rate_hz))
+    file = tmp_path / "audio"
+    file.write_bytes(whole)
+    seconds = sum(piece.size for piece in decode_file(file))
+    file.write_bytes(whole[: len(whole) * 2 // 3])
+    assert 0.2 * seconds < sum(piece.size for piece in decode_file(file)) < 0.9 * seconds

@@ -1,0 +1,106 @@
+"""What goes between the server and the process that works on files: one JSON object a line, either way."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from appliance.errors import ApplianceError
+from appliance.speech.hypothesis import Task
+from appliance.speech.types import Word
+
+MAX_LINE_BYTES = 1024 * 1024
+"""Far more than a segment takes, which has 448 tokens at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How the process loads the model. ``encoder_dir``: a CTranslate2 folder with the decoder's weights too."""
+
+    encoder_dir: str
+    device: str
+    compute_type: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file, and what is wanted of it.
+
+    ``languages``: which ``auto`` chooses among; empty: all. ``words``: with a time for each word, which takes longer.
+    ``max_s``: the most audio that is heard; a longer file is refused.
+    """
+
+    path: str
+    language: str = "auto"
+    languages: Sequence[str] = ()
+    task: Task = "transcribe"
+    prompt: str = ""
+    temperature: float = 0.0
+    words: bool = False
+    max_s: float = 4 * 3600.0
+
+    def line(self) -> bytes:
+        return _line(asdict(self))
+
+    @classmethod
+    def read(cls, line: str) -> "Job":
+        return cls(**json.loads(line))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a file's text, as Whisper cuts it; times are seconds from the file's beginning.
+
+    ``mean_log_probability``: of its tokens. ``compression_ratio``: how well its text can be packed; above 2.4 it may be
+    a loop. ``speaker``: who says it, where speakers are told apart.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    tokens: tuple[int, ...]
+    temperature: float
+    mean_log_probability: float
+    compression_ratio: float
+    no_speech_probability: float
+    words: tuple[Word, ...] = ()
+    speaker: str | None = None
+
+    def line(self) -> bytes:
+        return _line({"segment": asdict(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The end of a job: how much audio there was, and in which language. ``language`` is None where nobody speaks."""
+
+    duration_s: float
+    language: str | None
+
+    def line(self) -> bytes:
+        return _line({"heard": asdict(self)})
+
+
+def error_line(error: ApplianceError) -> bytes:
+    return _line({"error": {"message": error.message, "hint": error.hint, "code": error.code}})
+
+
+def read_answer(line: bytes) -> Segment | Heard:
+    """What a line of the process says.
+
+    Raises:
+        ApplianceError: the job failed, and how.
+    """
+    said: Mapping[str, Any] = json.loads(line)
+    if "error" in said:
+        raise ApplianceError(**said["error"])
+    if "heard" in said:
+        return Heard(**said["heard"])
+    fields = dict(said["segment"])
+    words = tuple(Word(**word) for word in fields.pop("words"))
+    return Segment(tokens=tuple(fields.pop("tokens")), words=words, **fields)
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
