@@ -65,6 +65,7 @@ class Metrics:
             self._ends.labels(code)
             self._refusals.labels(code)
         self._audio = Counter("wlk_audio_seconds", "Audio that clients have streamed", registry=registry)
+        self._file_audio = Counter("wlk_file_audio_seconds", "Audio of files that were worked on", registry=registry)
         self._words = Counter("wlk_committed_words", "Words that became final", registry=registry)
         self._passes = Counter("wlk_passes", "Inference passes", registry=registry)
         self._lag = Histogram(
@@ -104,6 +105,10 @@ class Metrics:
     def received(self, seconds: float) -> None:
         """A client's audio came in."""
         self._audio.inc(seconds)
+
+    def heard_file(self, seconds: float) -> None:
+        """A file was worked on, to its end."""
+        self._file_audio.inc(seconds)
 
     def showed(self, lag_s: float) -> None:
         """A client's text changed."""

@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from appliance.batch.job import Heard, Job, Segment
 from appliance.errors import ApplianceError
+from appliance.log import session
+from appliance.server.access import peer
 from appliance.server.files import openai, whisperx
 from appliance.server.files.form import Form, received
 from appliance.server.files.result import Result
@@ -47,11 +49,17 @@ class Files:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         service: Service = request.app.state.service
+        with session():
+            await self._serve(request, service, receive, send)
+
+    async def _serve(self, request: Request, service: Service, receive: Receive, send: Send) -> None:
         settings = service.settings
-        client = service.access.admit(request)
-        service.engine()
+        client = peer(request)
         try:
+            client = service.access.admit(request)
+            service.engine()
             with service.files.place(client):
+                log.info("%s: sends a file", client)
                 async with received(
                     request,
                     self.file_field,
@@ -59,11 +67,11 @@ class Files:
                     limit_bytes=settings.max_upload_mb * 1_000_000,
                     silence_s=settings.idle_timeout_s,
                 ) as form:
-                    await self.serve(form, service, receive, send, scope)
+                    await self.serve(form, service, receive, send, request.scope)
         except ClientDisconnect:
-            log.info("%s: file: the client went away", client)
+            log.info("%s: went away", client)
         except ApplianceError as error:
-            log.info("%s: file: %s (%s)", client, error.message, error.code)
+            log.info("%s: %s (%s)", client, error.message, error.code)
             if service.status == "stopping":
                 raise restarting() from error
             raise
@@ -161,6 +169,7 @@ async def _work(service: Service, job: Job, receive: Receive) -> AsyncIterator[A
                         return
                     if isinstance(answer, Heard):
                         log.info("file: %.1f s of audio in %.1f s", answer.duration_s, time.monotonic() - started)
+                        service.metrics.heard_file(answer.duration_s)
                     yield answer
 
             async with contextlib.aclosing(attended()) as watched:

@@ -217,6 +217,27 @@ def test_a_token_is_asked_for(strict: Running, librivox: tuple[Spoken, ...]) -> 
         assert client.audio.transcriptions.create(model="base", file=librivox[0].path).text
 
 
+def test_who_sends_a_file_is_in_the_log_and_its_length_in_the_figures(
+    strict: Running, librivox: tuple[Spoken, ...]
+) -> None:
+    name = "wlk_file_audio_seconds_total "
+
+    def heard_s() -> float:
+        with httpx2.Client(base_url=strict.url, headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+            rows = http.get("/metrics").text.splitlines()
+        return next(float(row.removeprefix(name)) for row in rows if row.startswith(name))
+
+    before_s, rows = heard_s(), len(strict.lines)
+    with of(strict) as client:
+        client.audio.transcriptions.create(model="base", file=librivox[0].path)
+    seconds = len(pcm(librivox[0].path)) / 32000
+    assert heard_s() - before_s == pytest.approx(seconds, abs=0.1)
+    until(lambda: any("s of audio in" in row for row in strict.lines[rows:]))
+    begin, end = (row for row in strict.lines[rows:] if row.rstrip().endswith("]") and "process" not in row)
+    assert "token@127.0.0.1:" in begin and "sends a file" in begin and f"file: {seconds:.1f} s of audio in" in end
+    assert begin.rsplit("[", 1)[1] == end.rsplit("[", 1)[1]
+
+
 def test_limits_on_size_and_length(strict: Running, librivox: tuple[Spoken, ...], tmp_path: Path) -> None:
     with of(strict) as client:
         with pytest.raises(openai.APIStatusError, match="larger than 11 MB") as caught:
@@ -294,7 +315,7 @@ def test_work_ends_when_its_client_goes_away(strict: Running, long_file: Path, l
     assert workers(strict) == [worker]
     connection.close()
     until(lambda: worker not in workers(strict), 5)
-    strict.wait_for("the client went away")
+    strict.wait_for(": went away")
     assert list((strict.state_dir / "uploads").iterdir()) == []
     with of(strict) as client:
         assert client.audio.transcriptions.create(model="base", file=librivox[0].path).text
