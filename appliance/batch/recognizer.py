@@ -1,5 +1,6 @@
 """A file's samples to segments of text, by faster-whisper: silence left out, several windows at once."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,11 @@ from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Word
 
 _BATCH = {"cpu": 4, "cuda": 16}
 _PAUSE_MS = 160
+
+LOOP_RATIO = 2.4
+"""A text that can be packed better than this is taken for a loop, as Whisper's own program does, and heard again."""
+
+_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class FileRecognizer:
@@ -78,14 +84,26 @@ class FileRecognizer:
             "word_timestamps": job.words,
         }
         if job.temperature > 0:  # sampled, which only one window after the other can be
-            found, _ = self._model.transcribe(
-                part, temperature=job.temperature, condition_on_previous_text=False, vad_parameters=_pauses(), **options
-            )
-        else:
-            found, _ = self._pipeline.transcribe(part, batch_size=self._batch, without_timestamps=False, **options)
+            yield from self._one_by_one(part, (job.temperature,), options)
+            return
+        found, _ = self._pipeline.transcribe(part, batch_size=self._batch, without_timestamps=False, **options)
+        for _, window in itertools.groupby(found, key=lambda segment: segment.seek):
+            segments = [_segment(segment, len(part) / SAMPLE_RATE_HZ) for segment in window]
+            if max(segment.compression_ratio for segment in segments) > LOOP_RATIO:
+                first, last = (round(s * SAMPLE_RATE_HZ) for s in (segments[0].start_s, segments[-1].end_s))
+                again = self._one_by_one(part[first:last], _TEMPERATURES, options)
+                segments = [_moved(segment, segments[0].start_s) for segment in again]
+            yield from (segment for segment in segments if segment.text.strip())
+
+    def _one_by_one(
+        self, audio: Samples, temperatures: tuple[float, ...], options: dict[str, Any]
+    ) -> Iterator[Segment]:
+        """Without batches: the first temperature that gives no loop is taken."""
+        found, _ = self._model.transcribe(
+            audio, temperature=temperatures, condition_on_previous_text=False, vad_parameters=_pauses(), **options
+        )
         for segment in found:
-            if segment.text.strip():
-                yield _segment(segment, len(part) / SAMPLE_RATE_HZ)
+            yield _segment(segment, len(audio) / SAMPLE_RATE_HZ)
 
 
 def _limited(samples: Iterable[Samples], max_s: float) -> Iterator[Samples]:

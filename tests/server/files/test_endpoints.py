@@ -142,9 +142,10 @@ def test_the_async_client_and_several_at_once(server: Running, librivox: tuple[S
         assert word_errors(spoken.transcript, text).errors <= 3
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 def test_translation_is_english(client: openai.OpenAI, french: Spoken) -> None:
     said = client.audio.translations.create(model="base", file=french.path)
-    assert "whisky" in said.text.lower() and "vieux" not in said.text.lower()
+    assert "whisk" in said.text.lower() and "old" in said.text.lower() and "vieux" not in said.text.lower()
 
 
 def test_models(client: openai.OpenAI) -> None:
@@ -156,7 +157,7 @@ def test_models(client: openai.OpenAI) -> None:
 
 def test_segments_as_whisperx_services_give_them(http: httpx2.Client, librivox: tuple[Spoken, ...]) -> None:
     form = {"min_speakers": "1", "max_speakers": "2"}
-    said = http.post("transcribe", files={"audio_file": librivox[0].path.open("rb")}, data=form).json()
+    said = http.post("transcribe", files={"audio_file": librivox[0].path.read_bytes()}, data=form).json()
     assert said["language"] == "en" and "speaker" not in said["segments"][0]
     words = [word for segment in said["segments"] for word in segment["words"]]
     assert words == said["word_segments"] and all(0 <= word["score"] <= 1 for word in words)
@@ -340,7 +341,7 @@ def test_memory_is_given_back_and_a_stop_ends_the_work(flags: list[str], long_fi
         until(lambda: not workers(server), 5)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             asked = pool.submit(
-                httpx2.post, f"{server.url}transcribe", files={"audio_file": long_file.open("rb")}, timeout=60
+                httpx2.post, f"{server.url}transcribe", files={"audio_file": long_file.read_bytes()}, timeout=60
             )
             until(lambda: workers(server))
             [worker] = workers(server)
