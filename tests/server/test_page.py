@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Spoken, missing
-from tests.server.browsing import Browser, chromium
+from tests.server.browsing import PHONE, Browser, chromium
 from tests.server.running import Running, opened, pcm, receive, running, word_errors
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
@@ -179,12 +179,16 @@ def test_no_microphone_and_a_denied_one_are_told_apart(server: Running, tmp_path
 
 
 def test_browser_without_audio_worklet_sends_what_its_recorder_makes(server: Running, browser: Browser) -> None:
+    browser.size(*PHONE)
     browser.open(server.url, before="delete globalThis.AudioWorkletNode;")
     browser.start()
     browser.until(lambda: float(browser["level"].get_property("value") or 0) > 0.1, "the level")
     browser.until_said(3)
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    browser.screenshot("phone-listening")
     browser.click("pause")
     browser.until_text("status", "Paused")
+    browser.screenshot("phone-paused")
     said = browser.said()
     time.sleep(1)
     browser.click("pause")

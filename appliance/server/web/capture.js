@@ -1,6 +1,7 @@
 // From a MediaStream to pieces for the socket: 16 kHz PCM by an AudioWorklet where there is one, else what MediaRecorder makes.
 const RECORDER_MS = 250;
 const LEVEL_MS = 100;
+const START_MS = 2000;
 const TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
 
 // `on` has piece(data, seconds) and level(peak from 0 to 1). Pieces of what begins anew with each connection, as a
@@ -47,7 +48,9 @@ class Worklet {
       this.#on.piece(data.pcm, data.pcm.byteLength / this.bytesPerSecond);
     };
     source.connect(this.#node);
-    await this.#context.resume();
+    // A browser that lets no sound begin, or finds no sound card, never answers; its MediaRecorder still works.
+    await Promise.race([this.#context.resume(), new Promise((resolve) => { setTimeout(resolve, START_MS); })]);
+    if (this.#context.state !== "running") throw new Error("it does not start");
     return this;
   }
 
