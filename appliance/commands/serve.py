@@ -8,7 +8,7 @@ from appliance.server.settings import load_settings
 
 def main(argv: list[str]) -> int:
     settings = load_settings(argv)
-    log.configure(settings.log_level)
+    log.configure(settings.log_level, settings.log_format)
     # Read by MKL when torch loads it, which would keep buffers for each thread.
     os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
     from appliance.server.main import run_server  # after the settings: --help and mistakes answer at once

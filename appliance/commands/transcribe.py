@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import itertools
+import os
 import sys
 import threading
 import time
@@ -199,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--save", type=Path, metavar="FILE", help="write them as one WAV file of 16 kHz, and no text")
     server = parser.add_argument_group("through a server")
     server.add_argument("--url", help=f"the server's /asr address [{ClientOptions().url}]")
-    server.add_argument("--token", help="the server's token, if it wants one")
+    server.add_argument("--token", help="the server's token, if it wants one [WLK_TOKEN]")
     server.add_argument("--cacert", type=Path, metavar="FILE", help="certificate to trust (PEM)")
     server.add_argument("--insecure", action="store_true", help="accept any certificate")
     models = parser.add_argument_group("without a server")
@@ -240,7 +241,7 @@ def _way(args: argparse.Namespace) -> Way:
             ClientOptions(
                 url=args.url or ClientOptions().url,
                 language=args.language,
-                token=args.token,
+                token=args.token or os.environ.get(variable("token")) or None,
                 words=args.format != "text" or args.channels == "split",
                 insecure=args.insecure,
                 certificate=args.cacert or own_certificate(),

@@ -45,13 +45,19 @@ _ALONG = (
     "docs/certificates.md",
     "docs/doctor.md",
     "docs/install.md",
+    "docs/models.md",
+    "docs/monitoring.md",
     "docs/settings.md",
+    "docs/troubleshooting.md",
+    "docs/tuning.md",
 )
 _FOLDERS = {
     "systemd": ("systemd/*.service", "systemd/*.timer", "systemd/*.conf"),
     "systemd/quadlet": ("systemd/quadlet/*.container",),
     "doctor": ("scripts/doctor/*.sh",),
     "install": ("scripts/install/*.sh",),
+    "deploy/grafana": ("deploy/grafana/*.json",),
+    "deploy/prometheus": ("deploy/prometheus/*.yml",),
 }
 
 

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
+import numpy as np
+
 from appliance.errors import ApplianceError
 from appliance.speech.audio.decoder import AudioDecoder, AudioFormat
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
@@ -87,6 +89,7 @@ def _read(handle: int, decoder: AudioDecoder, stop: threading.Event) -> Iterator
     try:
         while not stop.is_set():
             if not select.select([handle], [], [], _WAIT_S)[0]:
+                yield np.zeros(0, dtype=np.float32)  # so that who waits for more can look at other things
                 continue
             data = os.read(handle, _READ_BYTES)
             if not data:

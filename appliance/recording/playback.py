@@ -80,7 +80,7 @@ class Clip:
             first = max(0, self._start - self._position)
             last = len(piece) if self._end is None else min(len(piece), self._end - self._position)
             self._position += last
-            if first < last:
+            if first < last or not len(piece):
                 yield piece[first:last]
             if self._position == self._end:
                 return
@@ -93,9 +93,11 @@ class Clip:
 
 
 def frames(samples: Iterable[Samples]) -> Iterator[Samples]:
-    """Pieces of any size as pieces of 100 ms; the last may be shorter."""
+    """Pieces of any size as pieces of 100 ms; the last may be shorter. An empty one, "nothing yet", is passed on."""
     rest: Samples = np.zeros(0, dtype=np.float32)
     for piece in samples:
+        if not piece.size:
+            yield piece
         rest = np.concatenate([rest, piece])
         whole = rest.size // FRAME_SAMPLES * FRAME_SAMPLES
         for start in range(0, whole, FRAME_SAMPLES):
@@ -108,10 +110,11 @@ def frames(samples: Iterable[Samples]) -> Iterator[Samples]:
 def paced(samples: Iterable[Samples], pace: Pace, stop: threading.Event | None = None) -> Iterator[Samples]:
     """Frames of 100 ms, each when a microphone would have it (``realtime``) or at once; ends when ``stop`` is set."""
     stop = stop or threading.Event()
-    started = time.monotonic()
-    for number, frame in enumerate(frames(samples), 1):
+    started, given = time.monotonic(), 0
+    for frame in frames(samples):
+        given += frame.size
         if pace == "realtime":
-            stop.wait(max(0.0, started + number * FRAME_S - time.monotonic()))
+            stop.wait(max(0.0, started + given / SAMPLE_RATE_HZ - time.monotonic()))
         if stop.is_set():
             return
         yield frame

@@ -17,26 +17,21 @@ from appliance import __version__
 from appliance.errors import ApplianceError
 from appliance.server.asr import serve_asr
 from appliance.server.files.endpoints import file_routes
+from appliance.server.metrics import CONTENT_TYPE
 from appliance.server.refusals import refusal, refuse
 from appliance.server.service import Service
 from appliance.server.trust import trust_routes
 
 WEB = Path(__file__).parent / "web"
-ASSETS = {
-    "/": ("index.html", "text/html"),
-    "/app.js": ("app.js", "text/javascript"),
-    "/transcript.js": ("transcript.js", "text/javascript"),
-    "/worklet.js": ("worklet.js", "text/javascript"),
-    "/style.css": ("style.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+"""What `WEB` holds is served under its name, where it is of these kinds."""
 DESCRIPTION = Path(__file__).parent / "openapi.json"
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+    "permissions-policy": "microphone=(self), display-capture=(self), camera=(), geolocation=()",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
@@ -57,10 +52,12 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
 
     app = Starlette(
         routes=[
-            *(Route(path, _asset(*asset), methods=["GET"]) for path, asset in ASSETS.items()),
+            Route("/", _asset("index.html", "text/html"), methods=["GET"]),
+            *(Route(f"/{name}", _asset(name, kind), methods=["GET"]) for name, kind in web_assets().items()),
             *trust_routes(authority),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
             Route("/openapi.json", _file(DESCRIPTION, "application/json"), methods=["GET"]),
             *file_routes(),
             Route("/asr", upgrade_needed),
@@ -89,11 +86,18 @@ async def readyz(request: Request) -> Response:
     )
 
 
+def metrics(request: Request) -> Response:
+    """For Prometheus. Not async: it reads files, so it runs in a thread."""
+    service: Service = request.app.state.service
+    service.access.admit(request)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
 async def upgrade_needed(request: Request) -> Response:
     error = ApplianceError(
         "this address speaks WebSocket only", "open it with ws:// or wss://", code="upgrade_required"
     )
-    answer = refusal(request, error)
+    answer = refusal(request.url.path, error, 426)
     answer.headers.update({"upgrade": "websocket", "connection": "upgrade"})
     return answer
 
@@ -102,10 +106,15 @@ async def refused(request: Request, error: Exception) -> Response:
     """Starlette's own refusals (404, 405) in our shape of errors."""
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    told = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
-    answer = refusal(request, told, error.status_code)
+    seen = ApplianceError(f"{request.method} {request.url.path}: {error.detail}", "see docs/API.md", code=code)
+    answer = refusal(request.url.path, seen, error.status_code)
     answer.headers.update(error.headers or {})
     return answer
+
+
+def web_assets() -> dict[str, str]:
+    """Name and media type of each file that belongs to the page."""
+    return {file.name: MEDIA_TYPES[file.suffix] for file in sorted(WEB.iterdir()) if file.suffix in MEDIA_TYPES}
 
 
 def _asset(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
+from appliance.log import session
 from appliance.server.access import Client, peer, selected_subprotocol
 from appliance.server.connection import Connection
-from appliance.server.protocol import Close, close_code, dump, error_event, http_refusal, parse_options
+from appliance.server.protocol import Close, close_code, dump, error_event, parse_options
+from appliance.server.refusals import refusal
 from appliance.server.service import Service
 
 log = logging.getLogger(__name__)
@@ -24,45 +25,59 @@ FAREWELL_S = 5.0
 
 async def serve_asr(socket: WebSocket) -> None:
     """One client. It is accepted first, so that a refusal can say why; but not where a proxy can try another server."""
-    service: Service = socket.app.state.service
-    who = peer(socket)
-    if socket.headers.get(REFUSE_HEADER) == "handshake":
-        try:
+    with session() as name:
+        await _serve(socket, socket.app.state.service, name)
+
+
+async def _serve(socket: WebSocket, service: Service, name: str) -> None:
+    client = peer(socket)
+    try:
+        if socket.headers.get(REFUSE_HEADER) == "handshake":
             service.check_place()
-        except ApplianceError as refusal:
-            log.info("%s: %s (%s, before the handshake)", who, refusal.message, refusal.code)
-            await socket.send_denial_response(JSONResponse(*http_refusal(refusal)))
-            return
+    except ApplianceError as error:
+        log.info("%s: %s (%s, before the handshake)", client, error.message, error.code)
+        service.metrics.refused(error.code)
+        await socket.send_denial_response(refusal(socket.url.path, error, 503))
+        return
     await socket.accept(subprotocol=selected_subprotocol(socket))
     try:
         client = service.access.admit(socket)
-    except ApplianceError as refusal:
-        log.info("%s: %s (%s)", who, refusal.message, refusal.code)
-        await _tell(socket, refusal)
-        return
-    session = asyncio.ensure_future(_session(socket, service, client))
-    try:
-        await asyncio.wait({session})
-    finally:
-        session.cancel()
-    error = session.exception()
-    if error is None:
-        log.info("%s: done", client)
-        await _close(socket, session.result())
-    elif isinstance(error, ApplianceError):
+    except ApplianceError as error:
         log.info("%s: %s (%s)", client, error.message, error.code)
+        service.metrics.refused(error.code)
         await _tell(socket, error)
-    elif isinstance(error, WebSocketDisconnect):
-        log.info("%s: went away (%s)", client, error.code)
+        return
+    seated = asyncio.Event()
+    running = asyncio.ensure_future(_session(socket, service, client, name, seated))
+    try:
+        await asyncio.wait({running})
+    finally:
+        running.cancel()
+    end = running.exception()
+    count = service.metrics.ended if seated.is_set() else service.metrics.refused
+    if end is None:
+        log.info("%s: done", client)
+        count("done" if running.result() is Close.NORMAL else "restarting")
+        await _close(socket, running.result())
+    elif isinstance(end, ApplianceError):
+        log.info("%s: %s (%s)", client, end.message, end.code)
+        count(end.code)
+        await _tell(socket, end)
+    elif isinstance(end, WebSocketDisconnect):
+        log.info("%s: went away (%s)", client, end.code)
+        count("gone")
     else:
-        log.error("%s: session failed", client, exc_info=error)
+        log.error("%s: session failed", client, exc_info=end)
+        count("internal")
         await _tell(socket, ApplianceError("the session failed", "the server's log says more", code="internal"))
 
 
-async def _session(socket: WebSocket, service: Service, client: Client) -> Close:
+async def _session(socket: WebSocket, service: Service, client: Client, name: str, seated: asyncio.Event) -> Close:
     options = parse_options(socket.query_params, service.settings)
-    connection = Connection(socket, service, options)
+    connection = Connection(socket, service, options, name)
     with service.seat(connection, client):
+        seated.set()
+        log.info("%s: connected", client)
         return await connection.run()
 
 

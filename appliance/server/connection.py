@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -34,10 +35,12 @@ _NOTHING = Snapshot(lines=(), pruned=0, tentative="", received_s=0.0, decided_s=
 class Connection:
     """Call `run` once, inside `Service.seat`; `stop` asks for an early end."""
 
-    def __init__(self, socket: WebSocket, service: Service, options: Options) -> None:
+    def __init__(self, socket: WebSocket, service: Service, options: Options, name: str) -> None:
+        """``name``: of the session, by which the client and the log call it."""
         self._socket = socket
         self._service = service
         self._options = options
+        self._name = name
         self._engine = service.engine()
         wanted = stream_options(service.settings, language=options.language, task=options.task)
         self._stream = self._engine.open_stream(wanted, self._take_snapshot)
@@ -66,7 +69,7 @@ class Connection:
             ApplianceError: the client must be told, and closed with the error's code.
             WebSocketDisconnect: it is gone already.
         """
-        await self._send(dump(config_event(self._service.settings, self._options)))
+        await self._send(dump(config_event(self._service.settings, self._options, self._name)))
         writer = asyncio.create_task(self._write(), name="write")
         stopper = asyncio.create_task(self._cut_short(), name="stop")
         tasks = {writer, stopper, asyncio.create_task(self._read()), asyncio.create_task(self._follow())}
@@ -129,9 +132,11 @@ class Connection:
         loop = asyncio.get_running_loop()
         more = True
         while more:
-            batch, more = await loop.run_in_executor(self._service.audio_pool, _take, pieces)
+            # In a copy of this context, so that the threads' lines in the log have the session's name.
+            batch, more = await loop.run_in_executor(self._service.audio_pool, copy_context().run, _take, pieces)
             for samples in batch:
                 self._stream.feed(samples)
+                self._service.metrics.received(samples.size / SAMPLE_RATE_HZ)
             while self._stream.backlog_s > self._service.settings.max_backlog_s:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
@@ -192,6 +197,7 @@ class Connection:
 
     def _show(self, snapshot: Snapshot) -> None:
         self._latest = snapshot
+        self._service.metrics.showed(snapshot.lag_s)
         self._news.set()
 
     async def _follow(self) -> None:

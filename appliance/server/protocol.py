@@ -44,26 +44,8 @@ _CLOSE_BY_CODE = {
     "idle_timeout": Close.POLICY,
 }
 _RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "too_many_files": 10, "restarting": 5}
-HTTP_STATUS = {
-    "unauthorized": 401,
-    "origin": 403,
-    "not_found": 404,
-    "model_not_found": 404,
-    "method_not_allowed": 405,
-    "idle_timeout": 408,
-    "too_large": 413,
-    "too_long": 413,
-    "bad_content_type": 415,
-    "upgrade_required": 426,
-    "too_many_files": 429,
-    "too_many_sessions": 429,
-    "internal": 500,
-    "not_ready": 503,
-    "over_capacity": 503,
-    "restarting": 503,
-    "no_room": 507,
-}
-"""What is not here is 400."""
+CLOSING_CODES = frozenset(_CLOSE_BY_CODE)
+"""Errors that end a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +115,7 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
     return event
 
 
-def http_refusal(error: ApplianceError) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """An error over HTTP: body, status and headers."""
-    event = error_event(error)
-    headers = {"retry-after": str(event["retry_after_s"])} if "retry_after_s" in event else {}
-    if error.code == "unauthorized":
-        headers["www-authenticate"] = "Bearer"
-    return event, HTTP_STATUS.get(error.code, 500 if error.code == "error" else 400), headers
-
-
-def config_event(settings: Settings, options: Options) -> dict[str, Any]:
+def config_event(settings: Settings, options: Options, session: str) -> dict[str, Any]:
     """The server's first message."""
     return {
         "type": "config",
@@ -150,6 +123,7 @@ def config_event(settings: Settings, options: Options) -> dict[str, Any]:
         "mode": options.mode,
         "protocol": PROTOCOL_VERSION,
         "language": options.language,
+        "session": session,
     }
 
 

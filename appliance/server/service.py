@@ -16,6 +16,7 @@ from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
 from appliance.server.files.desk import Desk
 from appliance.server.memory import release_code, trim_until
+from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.settings import Settings
 from appliance.server.streams import load_engine
@@ -67,6 +68,15 @@ class Service:
         self._idle = asyncio.Event()
         self._closed = threading.Event()
         self._started = time.monotonic()
+        self.metrics = Metrics(
+            settings,
+            pair.name,
+            ready=lambda: self.status == "ready",
+            sessions=lambda: len(self._connections),
+            places=lambda: self.places,
+            waiting=lambda: self._engine.waiting if self._engine else 0,
+            files=lambda: self.files.depth,
+        )
 
     def start_loading(self, on_failure: Callable[[], None]) -> None:
         """Load the engine in a thread; ``on_failure`` is called in this event loop if that fails."""
@@ -107,6 +117,7 @@ class Service:
 
     def _load(self) -> "Engine":
         engine = load_engine(self.settings, self._pair, self._vad_file)
+        engine.watch(self.metrics.took)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
         return engine
@@ -159,6 +170,7 @@ class Service:
                 code="too_many_sessions",
             )
         self._connections[connection] = client
+        self.metrics.began()
         try:
             yield
         finally:

@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from appliance.errors import UsageError
+from appliance.log import LogFormat
 from appliance.server.places import default_state_dir, token_credential
 from appliance.speech.audio.formats import RawFormat
 from appliance.speech.hypothesis import Task
@@ -79,7 +80,10 @@ class Settings(BaseSettings):
         0, ge=0, le=1000, description="clients at once, one more is told to come back; 0: as many as measured at start"
     )
     max_sessions_per_client: int = Field(
-        0, ge=0, le=1000, description="of these, for clients with one token, or without tokens of one address; 0: all"
+        0,
+        ge=0,
+        le=1000,
+        description="of these, and of files, for clients with one token, or without tokens of one address; 0: all",
     )
     commit: CommitMode = Field(
         "balanced", description="when words are committed: early (fast), when they are sure, or at a pause (accurate)"
@@ -126,6 +130,7 @@ class Settings(BaseSettings):
         description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",
     )
     log_level: LogLevel = Field("info", description="how much to log on stderr")
+    log_format: LogFormat = Field("text", description="lines for people, or one JSON object a line")
     diarization: bool = Field(False, description="tell speakers apart; this build can't, and refuses to start so")
 
     @field_validator("allowed_origins", "tls_names", "languages", mode="before")

@@ -24,7 +24,7 @@ from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.linear import Precision, int8_available
 from appliance.speech.profile import BALANCED, DecodingPolicy, Padding
 from appliance.speech.recognizer import Recognizer
-from appliance.speech.scheduler import OnSnapshot, Recognizes, Scheduler, Stream
+from appliance.speech.scheduler import OnSnapshot, OnTurn, Recognizes, Scheduler, Stream
 from appliance.speech.session import Session, StreamOptions
 from appliance.speech.text import TextCodec
 from appliance.speech.types import SAMPLE_RATE_HZ
@@ -125,6 +125,15 @@ class Engine:
         self.check_language(options.language)
         self.check_languages(options.languages)
         return Stream(Session(self._codec, self._vad, options), self._scheduler, on_snapshot)
+
+    def watch(self, on_turn: OnTurn) -> None:
+        """Call this after each turn, in a thread of the engine's; it must return at once."""
+        self._scheduler.on_turn = on_turn
+
+    @property
+    def waiting(self) -> int:
+        """How many streams wait for their turn."""
+        return self._scheduler.waiting
 
     def check_language(self, language: str) -> None:
         """Raise an `ApplianceError` unless ``language`` is "auto" or a code the model knows."""

@@ -7,9 +7,11 @@ each stream covers more of it: under load steps grow longer and batches fuller, 
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -30,6 +32,19 @@ class Recognizes(Protocol):
 
 
 OnSnapshot = Callable[[Snapshot], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn took and gave: ``heard_s`` of audio and ``words`` that were committed, of all its streams."""
+
+    seconds: float
+    passes: int
+    heard_s: float
+    words: int
+
+
+OnTurn = Callable[[Turn], None]
 
 
 class Stream:
@@ -110,6 +125,8 @@ class Scheduler:
         self._recognizer = recognizer
         self._batch = batch
         self._enough_samples = batch * _TYPICAL_SAMPLES
+        self.on_turn: OnTurn = lambda turn: None
+        """Called after each turn that did not fail, by the thread that made it; must return at once."""
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="inference")
         self._lock = threading.Lock()
         self._closed = False
@@ -130,21 +147,34 @@ class Scheduler:
 
     def _turn(self, held: list[Stream]) -> None:
         """Serve the streams that wait longest; ``held`` is filled with those, whatever happens."""
+        started = time.monotonic()
+        heard_s, words = 0.0, 0
+        served: list[Stream] = []
         passes: list[tuple[Stream, Request]] = []
         samples = 0
         while len(passes) < self._batch and samples < self._enough_samples and (stream := self._next(held)):
+            served.append(stream)
+            heard_s -= stream.session.heard_s
+            words -= stream.session.committed
             request = stream.session.next_request()
             if request is None:
                 stream.publish()
             else:
                 passes.append((stream, request))
                 samples += request.padded_samples
-        if not passes:
-            return
-        hypotheses = self._recognizer.recognize([request for _, request in passes])
-        for (stream, _), hypothesis in zip(passes, hypotheses, strict=True):
-            stream.session.absorb(hypothesis)
-            stream.publish()
+        if passes:
+            hypotheses = self._recognizer.recognize([request for _, request in passes])
+            for (stream, _), hypothesis in zip(passes, hypotheses, strict=True):
+                stream.session.absorb(hypothesis)
+                stream.publish()
+        heard_s += sum(stream.session.heard_s for stream in served)
+        words += sum(stream.session.committed for stream in served)
+        self.on_turn(Turn(time.monotonic() - started, len(passes), heard_s, words))
+
+    @property
+    def waiting(self) -> int:
+        """How many streams wait for their turn."""
+        return len(self._waiting)
 
     def _next(self, held: list[Stream]) -> Stream | None:
         with self._lock:

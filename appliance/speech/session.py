@@ -81,6 +81,7 @@ class Session:
         self._audio: Samples = np.zeros(LEAD_SAMPLES, dtype=np.float32)
         self._audio_start = -LEAD_SAMPLES
         self._decided = 0
+        self._committed = 0
         self._window: Window | None = None
         self._asked: tuple[_Pass, int] | None = None
         self._last: Snapshot | None = None
@@ -94,6 +95,16 @@ class Session:
     def backlog_s(self) -> float:
         """Seconds of audio fed but not yet heard."""
         return max(0, self._received - self._tracker.position) / SAMPLE_RATE_HZ
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio heard."""
+        return self._tracker.position / SAMPLE_RATE_HZ
+
+    @property
+    def committed(self) -> int:
+        """How many words were committed."""
+        return self._committed
 
     @property
     def pending(self) -> bool:
@@ -244,6 +255,7 @@ class Session:
     def _commit(self, window: Window, count: int) -> None:
         if count:
             self._previous_language = window.language
+            self._committed += count
             self._transcript.append(window.commit(count), window.language or "en")
 
     def _words(self, hypothesis: Hypothesis) -> list[TimedWord]:

@@ -288,7 +288,7 @@ check_log() {
         note "log$at" "the log of $service can't be read" "journalctl -u $service -n 50"
         return
     fi
-    row="$(grep --extended-regexp ' error: | (ERROR|CRITICAL) |[A-Za-z]+Error: ' <<<"$said" | tail -n 1 | mask_addresses)"
+    row="$(grep --extended-regexp ' error: | (ERROR|CRITICAL) |"level": "(ERROR|CRITICAL)"|[A-Za-z]+Error: ' <<<"$said" | tail -n 1 | mask_addresses)"
     if [ -z "$row" ]; then
         ok "log$at" "no error in the log of $service in 7 days"
     elif [ $running = 1 ]; then

@@ -145,6 +145,34 @@ def test_an_empty_folder(tmp_path: Path, run: Callable[..., Result]) -> None:
     assert (status, out) == (1, "") and "no recordings in" in said and ".wav" in said
 
 
+def piped(*flags: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "appliance", "transcribe", "-", *flags]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment(WLK_TOKEN="secret"))
+
+
+def test_a_live_pipe_is_heard_before_it_ends(ramp: Path) -> None:
+    """As `arecord | wlk-appliance transcribe -`: the words come while the pipe is open."""
+    with canned(UPDATE, READY, after=2) as (url, _), piped("--url", url) as program:
+        assert program.stdin is not None
+        assert program.stderr is not None
+        program.stdin.write(ramp.read_bytes()[: 44 + 4 * 3200])
+        program.stdin.flush()
+        assert program.stderr.readline().decode() == f"{TEXT}\n"
+        out, _ = program.communicate(timeout=20)
+    assert (program.returncode, out.decode()) == (0, f"{TEXT}\n")
+
+
+def test_a_quiet_pipe_does_not_hold_up_the_end_of_a_broken_stream(ramp: Path) -> None:
+    error = {"type": "error", "code": "internal", "message": "the session failed", "hint": ""}
+    with canned(error, after=2) as (url, _), piped("--url", url, "--quiet") as program:
+        assert program.stdin is not None
+        program.stdin.write(ramp.read_bytes()[: 44 + 4 * 3200])
+        program.stdin.flush()
+        assert program.wait(20) == 1
+        assert program.stderr is not None and b"server: the session failed" in program.stderr.read()
+
+
 def recorder(folder: Path, script: str) -> dict[str, str]:
     """Variables of a machine whose only recorder is this script."""
     program = folder / "arecord"

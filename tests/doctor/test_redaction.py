@@ -33,6 +33,11 @@ def test_secrets(text: str, wanted: str) -> None:
         ("asr: fd00::9:54321: went away", "asr: (address): went away"),
         ("asr: 2001:db8:0:1:2:3:4:5:80: x", "asr: (address):80: x"),
         ("fe80::1 fe80::2 10.1.2.3 10.1.2.4 ::1", "(address) (address) (address) (address) (address)"),
+        ('{"message": "hall-a@10.0.0.5:54321: done"}', '{"message": "hall-a@(address):54321: done"}'),
+        (
+            '{"message": "fd00::9:54321: done", "session": "5f0c1d7a"}',
+            '{"message": "(address): done", "session": "5f0c1d7a"}',
+        ),
         ("12:34:56 std::bad_alloc c10::Error torch 2.13.0", "12:34:56 std::bad_alloc c10::Error torch 2.13.0"),
     ],
 )

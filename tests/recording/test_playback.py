@@ -94,7 +94,7 @@ def test_length_as_the_file_says(ramp: Path, tmp_path: Path) -> None:
 def test_frames() -> None:
     pieces = [np.full(n, n, dtype=np.float32) for n in (1, 1599, 0, 5000, 7)]
     cut = list(frames(pieces))
-    assert [len(piece) for piece in cut] == [1600, 1600, 1600, 1600, 207]
+    assert [len(piece) for piece in cut] == [1600, 0, 1600, 1600, 1600, 207], "an empty one is passed on"
     assert np.array_equal(np.concatenate(cut), np.concatenate(pieces))
 
 

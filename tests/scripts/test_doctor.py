@@ -662,6 +662,12 @@ def test_the_last_error_of_the_log(site: Site) -> None:
     found = site.look("service=wlk.service", "check_log")["log"]
     assert found[0] == "warning" and "session failed" in found[1] and "192.0.2" not in found[1]
     assert site.look("service=wlk.service", "running=1", "check_log")["log"][0] == "note"
+    rows = (
+        '{"time": "2026-11-22T12:00:00.123Z", "level": "ERROR", "logger": "asr", "message": "198.51.100.7:1: failed"}'
+    )
+    put(site.root / "bin", "journalctl", f"echo 'box wlk[1]: {rows}'")
+    found = site.look("service=wlk.service", "check_log")["log"]
+    assert found[0] == "warning" and "(address):1: failed" in found[1]
     put(site.root / "bin", "journalctl", "echo box wlk: error: no model x")
     assert "no model x" in site.look("service=wlk.service", "check_log")["log"][1]
     put(site.root / "bin", "journalctl", "exit 1")

@@ -17,10 +17,14 @@ from typing import Any
 
 import av
 import numpy as np
+import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from appliance.pair.locate import Pair
+from appliance.server.app import create_app
+from appliance.server.main import bind
+from appliance.server.service import Service
 from appliance.speech.audio.file import decode_file
 from appliance.speech.audio.pcm import s16le
 from appliance.words import word_errors as count_errors
@@ -88,7 +92,7 @@ def running(
     reader = threading.Thread(target=server.lines.extend, args=(process.stderr,), daemon=True)
     reader.start()
     try:
-        server.url = server.wait_for(r"listening on (\S+)", 20.0)[1]
+        server.url = server.wait_for(r"listening on ([^\s\"]+)", 20.0)[1]
         yield server
     finally:
         try:
@@ -98,6 +102,27 @@ def running(
             process.wait()
             reader.join(5)
             process.stderr.close()
+
+
+@contextlib.contextmanager
+def served(service: Service) -> Iterator[int]:
+    """The application on a port of loopback; its models are never loaded."""
+    listener = bind("127.0.0.1", 0)
+    config = uvicorn.Config(
+        create_app(service, lambda: None), ws="websockets-sansio", lifespan="off", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        service.close()
 
 
 def refused_start(flags: Sequence[str], env: dict[str, str] | None = None) -> tuple[int, str]:

@@ -1,27 +1,21 @@
 """Who may come in: requests as uvicorn hands them on, and the real application on a real port, no model loaded."""
 
 import base64
-import contextlib
 import json
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.requests import HTTPConnection
 from websockets.sync.client import connect
 
 from appliance.errors import ApplianceError
-from appliance.pair.locate import Pair, open_pair
+from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
-from appliance.server.app import create_app
-from appliance.server.main import bind
 from appliance.server.service import Service
 from appliance.server.settings import Settings
 from appliance.server.tokens import Token
+from tests.server.running import served
 
 TOKENS = (Token("anna", "tick-of-anna"), Token("bert", "tock of bért ☃"))
 
@@ -115,32 +109,6 @@ def test_origins(allowed: tuple[str, ...], origin: str, welcome: bool) -> None:
         with pytest.raises(ApplianceError, match="may not connect here") as caught:
             access.admit(request)
         assert caught.value.code == "origin"
-
-
-@contextlib.contextmanager
-def served(service: Service) -> Iterator[int]:
-    """The application on a port of loopback; its models are never loaded."""
-    listener = bind("127.0.0.1", 0)
-    config = uvicorn.Config(
-        create_app(service, lambda: None), ws="websockets-sansio", lifespan="off", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        deadline = time.monotonic() + 10
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.01)
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
-        service.close()
-
-
-@pytest.fixture
-def pair(small_pair: tuple[Path, Path]) -> Pair:
-    return open_pair(*small_pair)
 
 
 def test_the_socket_takes_the_token_of_a_subprotocol_and_selects_the_other(pair: Pair, tmp_path: Path) -> None:

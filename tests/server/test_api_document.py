@@ -12,7 +12,6 @@ from appliance.errors import ApplianceError
 from appliance.server.files import openai, whisperx
 from appliance.server.protocol import (
     _CLOSE_BY_CODE,
-    HTTP_STATUS,
     PROTOCOL_VERSION,
     Options,
     config_event,
@@ -20,7 +19,7 @@ from appliance.server.protocol import (
     line_json,
     parse_control,
 )
-from appliance.server.refusals import openai_error
+from appliance.server.refusals import STATUS_BY_CODE, openai_error
 from appliance.server.settings import Settings
 from appliance.server.updates import UpdateWriter
 from appliance.speech.types import FIRST_SPEAKER, Line, Snapshot, Word
@@ -47,7 +46,7 @@ def shape(value: object) -> object:
 
 
 def test_config_and_errors() -> None:
-    assert EXAMPLES["config"] == config_event(Settings(), Options())
+    assert EXAMPLES["config"] == config_event(Settings(), Options(), EXAMPLES["config"]["session"])
     assert f"version {PROTOCOL_VERSION}" in TEXT.splitlines()[0]
     example = EXAMPLES["error"]
     assert example == error_event(ApplianceError(example["message"], example["hint"], code=example["code"]))
@@ -78,8 +77,8 @@ def test_every_error_code_is_told_with_its_close_code() -> None:
 def test_every_error_code_is_told_with_its_status() -> None:
     rows = re.findall(r"^\| ([45]\d\d) \| (.*?) \|", TEXT, re.MULTILINE)
     told = {code: int(status) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
-    others = {"bad_request": 400, "unsupported_language": 400, "unsupported_audio": 400}
-    assert told == {**HTTP_STATUS, **others}
+    others = {"bad_request": 400, "unsupported_language": 400, "unsupported_audio": 400, "upgrade_required": 426}
+    assert told == {**STATUS_BY_CODE, **others}
 
 
 def test_answers_to_files() -> None:
@@ -104,7 +103,7 @@ def test_health_and_control_answers(server: Running) -> None:
     for name, path in (("healthz", "/healthz"), ("readyz", "/readyz"), ("models", "/v1/models")):
         assert shape(EXAMPLES[name]) == shape(get(server, path)[1])
     with opened(server) as socket:
-        assert receive(socket) == EXAMPLES["config"]
+        assert shape(receive(socket)) == shape(EXAMPLES["config"])
         for asked, answered in (("config-request", "config_changed"), ("ping", "pong")):
             socket.send(json.dumps(EXAMPLES[asked]))
             assert receive(socket) == EXAMPLES[answered]

@@ -1,125 +1,139 @@
-"""The page in a real browser, with a recording as its microphone, over wss."""
+"""The page in a real browser, with a recording as its microphone, over wss: words appear, and what may hinder them."""
 
-import shutil
+import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
 
 from tests.conftest import Spoken, missing
-from tests.server.running import Running, pcm, running, word_errors
+from tests.server.browsing import Browser, chromium
+from tests.server.running import Running, opened, pcm, receive, running, word_errors
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
-Browser = webdriver.Chrome
-
-_QUIET = (
-    "--headless=new --no-sandbox --no-first-run --disable-gpu --disable-dev-shm-usage --disable-sync "
-    "--disable-background-networking --disable-component-update --disable-default-apps --disable-extensions"
-)
-
-
-@pytest.fixture
-def browser(librivox: tuple[Spoken, ...], tmp_path: Path) -> Iterator[Browser]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        missing("Chromium and its driver are not installed (apt-get install chromium chromium-driver)")
-    wav = tmp_path / "microphone.wav"
-    write_wav(wav, pcm(librivox[0].path) + bytes(32000 * 2))
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.accept_insecure_certs = True
-    for argument in [
-        *_QUIET.split(),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={wav}%noloop",
-    ]:
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
-    try:
-        yield started
-    finally:
-        started.quit()
-
-
-def write_wav(path: Path, data: bytes) -> None:
-    import wave
-
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes(data)
-
-
-def text(browser: Browser, name: str) -> str:
-    return browser.find_element(By.ID, name).text
-
-
-def until(browser: Browser, name: str, wanted: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if wanted in text(browser, name):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{name} is {text(browser, name)!r}, not {wanted!r}; {text(browser, 'notice')!r}")
-
-
-def spoken_text(browser: Browser) -> str:
-    """Committed text without the times of its lines."""
-    return str(
-        browser.execute_script(
-            "return [...document.querySelectorAll('#committed p:not(.pause)')].map(p => p.lastChild.data).join(' ')"
-        )
-    )
-
 
 def test_speech_becomes_text_on_the_page(server: Running, browser: Browser, librivox: tuple[Spoken, ...]) -> None:
-    browser.get(server.url)
-    until(browser, "status", "Ready")
-    toggle = browser.find_element(By.ID, "toggle")
-    toggle.click()
-    until(browser, "status", "Listening")
-    tentative, levels = set(), []
+    browser.open(server.url)
+    browser.until_text("status", "Ready")
+    assert browser.frame() == "ready"
+    browser.start()
+    assert browser.frame() == "live"
+    tentative, lags, levels = set(), set(), []
     deadline = time.monotonic() + len(pcm(librivox[0].path)) / 32000 + 2
     while time.monotonic() < deadline:
-        tentative.add(text(browser, "tentative"))
-        levels.append(float(browser.find_element(By.ID, "level").get_property("value") or 0))
+        tentative.add(browser.text("tentative"))
+        lags.add(browser.text("lag"))
+        levels.append(float(browser["level"].get_property("value") or 0))
         time.sleep(0.1)
-    toggle.click()
-    until(browser, "status", "Ready")
-    assert word_errors(librivox[0].transcript, spoken_text(browser)) <= 4
+        if len(levels) == 45:
+            browser.screenshot("desktop-listening")
+    browser.stop()
+    assert word_errors(librivox[0].transcript, browser.said()) <= 4
     assert any(tentative) and max(levels) > 0.1
-    assert text(browser, "tentative") == "" and text(browser, "notice") == ""
-    assert browser.find_element(By.ID, "copy").is_enabled()
-    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert any(lag.endswith(("keeping up", "late")) and " s behind" in lag for lag in lags)
+    assert browser.text("tentative") == "" and browser.text("notice") == "" and browser.text("lag") == ""
+    assert browser.text("count") == f"{len(browser.said().split())} words"
+    told = "return [...announcer.children].map((piece) => piece.textContent).join(' ')"
+    browser.until(lambda: bool(browser.run(told)) and browser.said().endswith(browser.run(told)), "words for a reader")
+    assert browser.complaints() == []
 
 
-def test_lost_server_is_told_and_text_stays(
-    flags: list[str], tmp_path: Path, browser: Browser, librivox: tuple[Spoken, ...]
-) -> None:
+TOKEN = "sésame/öffne+dich?"
+
+
+@pytest.fixture(scope="module")
+def strict(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that wants a token, and soon loses patience with a client that sends nothing."""
+    wanted = ["--token", TOKEN, "--idle-timeout-s", "5.5"]
+    with running([*wanted, *flags], tmp_path_factory.mktemp("strict")) as started:
+        started.wait_for("ready: base")
+        yield started
+
+
+def test_pause_sends_nothing_and_keeps_the_stream(strict: Running, browser: Browser) -> None:
+    browser.open(strict.url, before=f"sessionStorage.setItem('token', {json.dumps(TOKEN)});")
+    browser.start()
+    browser.until_said(2)
+    browser.click("pause")
+    browser.until_text("status", "Paused")
+    assert browser.text("paused-note") == "Paused: nothing is heard or sent." and browser.frame() == "paused"
+    time.sleep(1)
+    said = browser.said()
+    time.sleep(6)
+    assert browser.said() == said and browser.text("status") == "Paused" and browser.text("notice") == ""
+    assert browser["level"].get_property("value") == 0
+    browser.click("pause")
+    browser.until_text("status", "Listening")
+    browser.until_said(len(said.split()) + 4)
+    browser.stop()
+    assert browser.said().startswith(said)
+
+
+def test_lost_server_is_told_and_the_text_goes_on_below(flags: list[str], tmp_path: Path, browser: Browser) -> None:
     with running(flags, tmp_path / "state") as server:
         server.wait_for("ready: base")
-        browser.get(server.url)
-        until(browser, "status", "Ready")
-        browser.find_element(By.ID, "toggle").click()
-        until(browser, "committed", " ")
+        browser.open(server.url)
+        browser.start()
+        browser.until_said(4)
         server.process.kill()
-        until(browser, "notice", "Connection lost")
-        until(browser, "status", "Reconnecting")
-        assert spoken_text(browser)
-        same_port = [*flags, "--port", str(server.port)]
-        with running(same_port, tmp_path / "state") as again:
+        browser.until_text("notice", "Connection lost")
+        browser.until_text("status", "Reconnecting")
+        assert browser.frame() == "trouble"
+        browser.screenshot("desktop-disconnected")
+        before = browser.text("committed")
+        assert browser.said()
+        with running([*flags, "--port", str(server.port)], tmp_path / "state") as again:
             again.wait_for("ready: base")
-            until(browser, "status", "Listening")
-            assert text(browser, "notice") == ""
+            browser.until_text("status", "Listening")
+            assert browser.text("notice") == "" and browser.frame() == "live"
+            browser.until(lambda: "connection was lost here" in browser.text("committed"), "where it was lost")
+            count = len(browser.said().split())
+            browser.until_said(count + 3)
+            assert browser.text("committed").startswith(before)
+            times = [seconds(found.text) for found in browser.driver.find_elements("css selector", "#committed time")]
+            assert times == sorted(times) and times[-1] > times[0]
+            browser.stop()
+
+
+def seconds(shown: str) -> int:
+    minutes, rest = shown.split(":")
+    return 60 * int(minutes) + int(rest)
+
+
+def test_full_server_is_told_and_waited_for(server: Running, browser: Browser) -> None:
+    browser.open(server.url)
+    browser.until_text("status", "Ready")
+    with ExitStack() as others:
+        for _ in range(3):
+            receive(others.enter_context(opened(server)))
+        browser.click("toggle")
+        browser.until_text("status", "Waiting for a place")
+        assert "All places of the server are taken" in browser.text("notice") and browser.frame() == "wait"
+    browser.until_text("status", "Listening")
+    assert browser.text("notice") == ""
+    browser.until_said(1)
+    browser.stop()
+
+
+def test_token_is_asked_for_once_and_stays_out_of_the_address(strict: Running, browser: Browser) -> None:
+    browser.open(strict.url)
+    browser.until(lambda: browser["toggle"].is_enabled(), "a button to start with")
+    browser.click("toggle")
+    for given in ("wrong", TOKEN):
+        browser.until_text("notice", "The server needs a token")
+        browser.until(lambda: browser.run("return document.activeElement.id") == "token", "the token's field")
+        browser["token"].send_keys(given)
+        browser["token"].submit()
+        browser.until(lambda: not browser["token"].is_displayed(), "an attempt")
+    browser.until_text("status", "Listening")
+    browser.stop()
+    browser.start()
+    browser.stop()
+    asked = browser.run("return [location, ...performance.getEntries().map((entry) => entry.name)].join(' ')")
+    assert "token" not in asked and "sesam" not in asked and "%C3%A9" not in asked
 
 
 def test_page_without_https_says_why_the_microphone_is_blocked(
@@ -133,19 +147,60 @@ def test_page_without_https_says_why_the_microphone_is_blocked(
         missing("this machine has no address beside loopback")
     with running(["--no-tls", "--host", "0.0.0.0", *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
-        browser.get(f"http://{other[0]}:{server.port}/")
-        until(browser, "notice", "did not come over https")
-        assert not browser.find_element(By.ID, "toggle").is_enabled()
+        browser.open(f"http://{other[0]}:{server.port}/")
+        browser.until_text("notice", "did not come over https")
+        assert not browser["toggle"].is_enabled() and browser["file-button"].is_enabled()
+        links = browser["notice"].find_elements("css selector", "a")
+        assert [link.get_attribute("href") for link in links] == [
+            f"https://{other[0]}:{server.port}/",
+            f"http://{other[0]}:{server.port}/ca",
+        ]
 
 
-def test_token_is_asked_for(flags: list[str], tmp_path: Path, browser: Browser) -> None:
-    with running(["--token", "sesame", *flags], tmp_path / "state") as server:
-        server.wait_for("ready: base")
-        browser.get(server.url)
-        until(browser, "status", "Ready")
-        browser.find_element(By.ID, "toggle").click()
-        until(browser, "notice", "a token is needed")
-        field = browser.find_element(By.ID, "token")
-        field.send_keys("sesame")
-        field.submit()
-        until(browser, "status", "Listening")
+def test_no_microphone_and_a_denied_one_are_told_apart(server: Running, tmp_path: Path) -> None:
+    for microphone, told in ((None, "No microphone was found"), (bytes(32000), "The microphone is not allowed")):
+        folder = tmp_path / told[:2]
+        folder.mkdir()
+        with chromium(folder, microphone, allowed=False) as other:
+            other.open(server.url)
+            other.until(lambda: other["toggle"].is_enabled(), "a button to start with")
+            other.click("toggle")
+            other.until_text("notice", told)
+            assert other.text("status") == "No microphone" and other.frame() == "trouble"
+            assert other["toggle"].is_enabled()
+
+
+def test_browser_without_audio_worklet_sends_what_its_recorder_makes(server: Running, browser: Browser) -> None:
+    browser.open(server.url, before="delete globalThis.AudioWorkletNode;")
+    browser.start()
+    browser.until(lambda: float(browser["level"].get_property("value") or 0) > 0.1, "the level")
+    browser.until_said(3)
+    browser.click("pause")
+    browser.until_text("status", "Paused")
+    said = browser.said()
+    time.sleep(1)
+    browser.click("pause")
+    browser.until_said(len(said.split()) + 3)
+    browser.stop()
+    assert browser.said().startswith(said) and browser.text("tentative") == ""
+    assert browser.complaints() == []
+
+
+def test_sound_of_a_tab(server: Running, browser: Browser) -> None:
+    """What a tab plays stands in for it: a headless browser has no chooser. The rest of the way is the real one."""
+    stand_in = """
+      navigator.mediaDevices.getDisplayMedia = async (wanted) => {
+        globalThis.asked = JSON.stringify(wanted);
+        return navigator.mediaDevices.getUserMedia({ audio: true });
+      };
+    """
+    browser.open(server.url, before=stand_in)
+    browser.until(lambda: browser["toggle"].is_enabled(), "a button to start with")
+    browser.run("source.value = 'tab'")
+    browser.start()
+    browser.until_said(2)
+    assert json.loads(browser.run("return asked"))["audio"]["echoCancellation"] is False
+    browser.stop()
+    browser.run("navigator.mediaDevices.getDisplayMedia = async () => new MediaStream()")
+    browser.click("toggle")
+    browser.until_text("notice", "What was shared has no sound")

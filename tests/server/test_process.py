@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from appliance.pair.locate import Pair
+from appliance.server.app import web_assets
 from tests.server.certificates import loaded, put_foreign
 from tests.server.running import Running, environment, opened, receive, refused_start, running, trusting
 
@@ -57,7 +58,7 @@ def test_http_errors_have_the_one_shape(server: Running) -> None:
 
 
 def test_page_asks_for_nothing_from_outside(server: Running) -> None:
-    for path in ("/", "/app.js", "/transcript.js", "/worklet.js", "/style.css", "/icon.svg", "/ca"):
+    for path in ("/", "/ca", *(f"/{name}" for name in web_assets())):
         with urllib.request.urlopen(server.url.rstrip("/") + path, context=trusting(server), timeout=10) as answer:
             text = answer.read().decode()
             assert answer.headers["x-content-type-options"] == "nosniff"

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.errors import ApplianceError
 from appliance.speech.hypothesis import Hypothesis, Request
-from appliance.speech.scheduler import Scheduler, Stream
+from appliance.speech.scheduler import Scheduler, Stream, Turn
 from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, Snapshot
 from tests.speech.doubles import GAP_S, UNIT, WORD_S, Recognizer, said, session, silence, speech
@@ -247,6 +247,42 @@ def test_waiting_for_a_stream_that_goes_on_times_out(scheduled: Callable[..., Op
     one.feed(speech(1, 4))
     with pytest.raises(TimeoutError):
         one.wait(0.05)
+
+
+def test_who_watches_is_told_what_turns_took_and_gave() -> None:
+    turns: list[Turn] = []
+    recognizer = Gated(pass_s=0.01)
+    scheduler = Scheduler(recognizer, workers=2, batch=2)
+    scheduler.on_turn = turns.append
+    audio = np.concatenate([speech(1, 20), silence(2.0)])
+    streams = [Stream(session(), scheduler, nothing) for _ in range(3)]
+    gone = Stream(session(), scheduler, nothing)
+    for part in np.array_split(audio, 30):
+        for stream in (*streams, gone):
+            stream.feed(part)
+    gone.close()
+    for stream in streams:
+        stream.finish()
+    heard = [len(said(stream.wait(10))) for stream in streams]
+    scheduler.close()
+    assert heard == [20] * 3 and scheduler.waiting == 0
+    assert sum(turn.words for turn in turns) == sum(one.session.committed for one in (*streams, gone)) >= 60
+    heard_s = sum(one.session.heard_s for one in (*streams, gone))
+    assert sum(turn.heard_s for turn in turns) == pytest.approx(heard_s) and heard_s >= 3 * len(audio) / SAMPLE_RATE_HZ
+    assert sum(turn.passes for turn in turns) == len(recognizer.requests)
+    assert max(turn.passes for turn in turns) <= 2 and all(turn.seconds > 0.01 for turn in turns if turn.passes)
+
+
+def test_streams_that_wait_are_counted(scheduled: Callable[..., Opens]) -> None:
+    recognizer = Gated()
+    opens = scheduled(recognizer, batch=1)
+    first = held(recognizer, opens)
+    scheduler = first._scheduler
+    assert scheduler.waiting == 0
+    for number in range(3):
+        opens(number).feed(speech(1, 4))
+    assert scheduler.waiting == 3
+    recognizer.gate.set()
 
 
 def test_close_leaves_no_thread_and_wakes_nobody() -> None:

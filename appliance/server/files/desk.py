@@ -7,12 +7,14 @@ import logging
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import asdict
 
 from appliance.batch.job import MAX_LINE_BYTES, Heard, Job, Segment, Setup, read_answer
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
+from appliance.server.access import Client
 from appliance.server.models import compute_type
 from appliance.server.settings import Settings
 
@@ -28,7 +30,7 @@ class Desk:
             str(pair.encoder_dir), settings.device, compute_type(settings), settings.file_threads or _threads(settings)
         )
         self._places = settings.file_queue
-        self._taken = 0
+        self._taken: Counter[str] = Counter()
         self._turn = asyncio.Lock()
         self._process: Process | None = None
         self._rest: asyncio.TimerHandle | None = None
@@ -36,26 +38,33 @@ class Desk:
     @property
     def depth(self) -> int:
         """Files that are sent, wait, or are worked on."""
-        return self._taken
+        return self._taken.total()
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, client: Client) -> Iterator[None]:
         """Count a file, from before it is sent until it is answered.
 
         Raises:
-            ApplianceError: code ``too_many_files``.
+            ApplianceError: code ``over_capacity``; code ``too_many_files`` where the client has as many as one may.
         """
-        if self._taken >= self._places:
+        if self.depth >= self._places:
             raise ApplianceError(
-                f"{self._taken} files are in work or waiting, and no more may wait",
+                f"{self.depth} files are in work or waiting, and no more may wait",
                 "send it again when others are done, or raise --file-queue (WLK_FILE_QUEUE)",
+                code="over_capacity",
+            )
+        most = self._settings.max_sessions_per_client
+        if most and self._taken[client.name] >= most:
+            raise ApplianceError(
+                f"{client.name} has {most} files in work or waiting already, and no client may have more",
+                "send the next when one is done, or raise --max-sessions-per-client (WLK_MAX_SESSIONS_PER_CLIENT)",
                 code="too_many_files",
             )
-        self._taken += 1
+        self._taken[client.name] += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._taken -= Counter([client.name])  # and forgets who has none
 
     async def work(self, job: Job) -> AsyncGenerator[Segment | Heard, None]:
         """A file's segments as they are found, and at last how much was heard. Closed early, the work on it ends.

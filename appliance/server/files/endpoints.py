@@ -51,7 +51,7 @@ class Files:
         client = service.access.admit(request)
         service.engine()
         try:
-            with service.files.place():
+            with service.files.place(client):
                 async with received(
                     request,
                     self.file_field,
@@ -61,9 +61,9 @@ class Files:
                 ) as form:
                     await self.serve(form, service, receive, send, scope)
         except ClientDisconnect:
-            log.info("%s: file: the client went away", client)
+            log.info("file: the client went away")
         except ApplianceError as error:
-            log.info("%s: file: %s (%s)", client, error.message, error.code)
+            log.info("file: %s (%s)", error.message, error.code)
             if service.status == "stopping":
                 raise restarting() from error
             raise

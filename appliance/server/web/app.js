@@ -1,356 +1,278 @@
-import { SILENCE, Stream, languageNames } from "./transcript.js";
+// The page: what its buttons do, and how its parts are joined.
+import { Captions } from "./captions.js";
+import { SessionClock } from "./clock.js";
+import { token } from "./connection.js";
+import { FORMATS, download, plainText } from "./export.js";
+import { FileJob } from "./file.js";
+import { choices } from "./memory.js";
+import { menu } from "./menu.js";
+import { Panel } from "./panel.js";
+import { Recording } from "./recording.js";
+import { languageNames, pageLanguage, say, setPageLanguage, translate } from "./say.js";
+import { TAB, canRecord, canShareSound, microphones } from "./sources.js";
+import { Speakers } from "./speakers.js";
+import { Transcript, shortTime } from "./transcript.js";
+import { Announcer, View } from "./view.js";
 
-const $ = (id) => document.getElementById(id);
-const ui = Object.fromEntries(
-  ["status", "status-text", "notice", "notice-message", "notice-hint", "token-form", "token", "transcript", "empty",
-    "committed", "tentative", "count", "copy", "download", "clear", "language", "level", "clock", "toggle", "toggle-text"]
-    .map((id) => [id, $(id)]));
+const ui = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
+const REFRESH_MS = 250;
 
-const RETRY_MS = [1000, 2000, 4000, 8000];
-const DRAIN_MS = 20000;
-const MAX_UNSENT_BYTES = 4 << 20;
+const session = new SessionClock();
+const speakers = new Speakers();
+const transcript = new Transcript();
+const panel = new Panel(ui);
+const announcer = new Announcer(ui.announcer);
+const captions = new Captions(
+  { dialog: ui["captions-view"], lines: ui["captions-lines"], smaller: ui.smaller, larger: ui.larger, close: ui["captions-close"], size: ui.size },
+  speakers, () => captions.update(transcript));
+const view = new View(
+  { box: ui.transcript, list: ui.committed, home: ui.pending, tentative: ui.tentative, end: ui.end },
+  speakers, () => captions.update(transcript));
 
-let wanted = false;      // the user wants to record
-let microphone = null;   // { stream, context, node }
-let socket = null;
-let stream = new Stream();
-let elements = [];       // <p> of the current stream's lines; its index 0 is line `stream.pruned` at its start
-let firstElement = 0;
-let clearedText = "";    // what line `firstElement` held when the page was cleared: not shown again
-let attempts = 0;
-let timer = 0;
-let startedAt = 0;
-let token = new URLSearchParams(location.search).get("token") || sessionStorage.getItem("token") || "";
+let serverReady = false;
+let languages = [];
+let afterToken = () => start();
 
-function status(state, text) {
-  ui.status.dataset.state = state;
-  ui["status-text"].textContent = text;
+// Text.
+
+function show(from) {
+  view.show(transcript, from);
+  captions.update(transcript);
+  counted();
 }
 
-function notice(message, hint = "") {
-  ui["notice-message"].textContent = message;
-  ui["notice-hint"].textContent = hint;
-  ui.notice.hidden = !message;
+function counted() {
+  const count = transcript.wordCount;
+  ui.count.textContent = count === 1 ? say("word_count_one") : say("word_count", { count: count.toLocaleString(pageLanguage()) });
+  ui.empty.hidden = transcript.entries.length > 0 || Boolean(transcript.tentative);
+  for (const id of ["copy", "download"]) ui[id].disabled = !count;
+  ui.clear.disabled = !transcript.entries.length;
 }
 
-function button(recording) {
-  ui.toggle.setAttribute("aria-pressed", String(recording));
-  ui["toggle-text"].textContent = recording ? "Stop" : "Start";
-}
-
-// Text on the page.
-
-function showLines(from) {
-  for (let i = from; i < stream.pruned + stream.lines.length; i++) {
-    const line = stream.lines[i - stream.pruned];
-    const at = i - firstElement;
-    if (at < 0) continue;
-    if (!elements[at]) {
-      elements[at] = document.createElement("p");
-      ui.committed.append(elements[at]);
-    }
-    const hidden = at === 0 && line.text.startsWith(clearedText) ? clearedText.length : 0;
-    fill(elements[at], line, line.text.slice(hidden).trimStart());
-  }
-}
-
-function fill(element, line, shown) {
-  if (line.speaker === SILENCE) {
-    element.className = "pause";
-    element.textContent = "pause";
-    return;
-  }
-  if (!element.firstChild) {
-    const time = document.createElement("time");
-    time.textContent = line.start.split(".")[0];
-    element.append(time, document.createTextNode(""));
-  }
-  const text = element.lastChild;
-  // Append where the line only grew, so that a screen reader speaks the new words alone.
-  if (shown.startsWith(text.data)) text.appendData(shown.slice(text.data.length));
-  else text.data = shown;
-}
-
-function plainText() {
-  return [...ui.committed.children].filter((p) => p.className !== "pause").map((p) => p.lastChild.data)
-    .filter(Boolean).join("\n");
-}
-
-// Counting words looks at the whole text: at most twice a second.
-let refreshing = 0;
-function refreshSoon() {
-  ui.empty.hidden = true;
-  refreshing ||= setTimeout(refresh, 500);
-}
-
-function refresh() {
-  clearTimeout(refreshing);
-  refreshing = 0;
-  const text = plainText();
-  const words = text.split(/\s+/).filter(Boolean).length;
-  ui.count.textContent = words === 1 ? "1 word" : `${words} words`;
-  ui.empty.hidden = Boolean(text || ui.tentative.textContent);
-  for (const id of ["copy", "download", "clear"]) ui[id].disabled = !text;
-}
-
-function update(message) {
-  const box = ui.transcript;
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 80;
-  const changed = stream.apply(message);
-  if (changed === null) return;
-  showLines(changed);
-  if (ui.tentative.textContent !== stream.tentative) ui.tentative.textContent = stream.tentative;
-  if (stream.lines.length || stream.tentative) refreshSoon();
-  if (atEnd) box.scrollTop = box.scrollHeight;
-  const lag = message.remaining_time_transcription || 0;
-  if (wanted) status("live", lag > 4 ? `Listening, ${lag.toFixed(0)} s behind` : "Listening");
-}
-
-// The socket.
-
-function address() {
-  const url = new URL("asr", location.href);
-  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.hash = "";
-  url.search = new URLSearchParams({
-    mode: "diff", format: "s16le", rate: microphone.context.sampleRate, language: ui.language.value,
-    ...(token && { token }),
-  });
-  return url;
-}
-
-function connect() {
-  stream = new Stream();
-  elements = [];
-  firstElement = 0;
-  clearedText = "";
-  ui.tentative.textContent = "";
-  const mine = (socket = new WebSocket(address()));
-  let told = false;
-  mine.binaryType = "arraybuffer";
-  mine.onmessage = (event) => {
-    const message = JSON.parse(event.data);
-    if (message.type === "config") {
-      attempts = 0;
-      notice("");
-      if (wanted) status("live", "Listening");
-    } else if (message.type === "error") {
-      told = true;
-      refused(message);
-    } else if (message.type === "ready_to_stop") {
-      mine.close(1000);
-    } else {
-      update(message);
-    }
-  };
-  mine.onclose = (event) => {
-    if (socket !== mine) return;
-    socket = null;
-    if (!wanted) { finished(); return; }
-    if (told && ![1012, 1013].includes(event.code)) { stop(); finished(); return; }
-    again(event.code, told);
-  };
-}
-
-function again(code, told) {
-  const wait = RETRY_MS[Math.min(attempts++, RETRY_MS.length - 1)];
-  status("trouble", "Reconnecting…");
-  if (!told) {
-    notice(
-      code === 1012 ? "The server is restarting." : "Connection lost.",
-      "What you say now is not heard. The text so far stays; recording goes on as soon as the server answers.");
-  }
-  setTimeout(() => { if (wanted && !socket) connect(); }, wait);
-}
+// What recordings and files have in common.
+const text = {
+  query: () => ({ language: ui.language.value }),
+  open: (clock) => { panel.quiet(); transcript.open(clock); },
+  update: (message) => {
+    const change = transcript.apply(message);
+    if (!change) return;
+    announcer.add(change.added);
+    show(change.from);
+  },
+  close: () => {
+    const from = transcript.entries.length;
+    transcript.close();
+    show(from);
+  },
+};
 
 function refused(error) {
-  notice(error.message, error.hint);
-  if (error.code === "unauthorized") {
-    ui["token-form"].hidden = false;
-    ui.token.focus();
-    sessionStorage.removeItem("token");
-  }
+  if (error.code === "lost") panel.notice("lost_file");
+  else panel.error(error);
+  if (error.code !== "unauthorized") return;
+  token.value = "";
+  ui["token-form"].hidden = false;
+  ui.token.focus();
 }
 
-// The microphone.
+// Live sound.
 
-async function openMicrophone() {
-  const media = await navigator.mediaDevices.getUserMedia({
-    audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
-  });
-  for (const rate of [16000, undefined]) {
-    // Where a browser can't resample the microphone itself, its own rate goes out and the server resamples.
-    const context = new AudioContext(rate ? { sampleRate: rate } : {});
-    try {
-      const source = context.createMediaStreamSource(media);
-      await context.audioWorklet.addModule("worklet.js");
-      const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
-      node.port.onmessage = ({ data }) => (data.flushed ? endStream() : heard(data));
-      source.connect(node);
-      await context.resume();
-      media.getAudioTracks()[0].onended = () => {
-        if (wanted) { notice("The microphone was disconnected.", "Plug it in and press Start."); stop(); }
-      };
-      return { media, context, node };
-    } catch (error) {
-      await context.close();
-      if (!rate) { media.getTracks().forEach((track) => track.stop()); throw error; }
-    }
-  }
-  return null;
-}
-
-function heard({ pcm, peak }) {
-  ui.level.value = Math.sqrt(peak);
-  if (socket?.readyState !== WebSocket.OPEN) return;
-  if (socket.bufferedAmount > MAX_UNSENT_BYTES) {
-    notice("The network or the server is too slow: some speech is left out.", "It goes on by itself when there is room.");
-    return;
-  }
-  socket.send(pcm);
-}
-
-function closeMicrophone() {
-  if (!microphone) return;
-  microphone.media.getTracks().forEach((track) => track.stop());
-  microphone.context.close();
-  microphone = null;
-  ui.level.value = 0;
-}
-
-function endStream() {
-  closeMicrophone();
-  if (socket?.readyState === WebSocket.OPEN) socket.send(new ArrayBuffer(0));
-}
-
-function whyNoMicrophone(error) {
-  const reasons = {
-    NotAllowedError: ["The microphone is not allowed.", "Allow it for this page: the icon beside the address, or the browser's settings."],
-    NotFoundError: ["No microphone was found.", "Plug one in and press Start again."],
-    NotReadableError: ["The microphone is in use by another program.", "Close that program and press Start again."],
-  };
-  return reasons[error.name] || ["The microphone can't be used.", error.message];
-}
-
-// Start and stop.
+const recording = new Recording({
+  ...text,
+  refused,
+  level: (peak) => { ui.level.value = Math.sqrt(peak); },
+  dropped: () => panel.notice("slow"),
+  ended: (source) => { if (source !== TAB) panel.notice("unplugged"); },
+  gap: (start, end) => { transcript.mark({ kind: "gap", start, end }); show(transcript.entries.length - 1); },
+  state: (name, detail) => {
+    const full = detail?.error && ["over_capacity", "not_ready"].includes(detail.error.code);
+    panel.state(name === "idle" ? "ready" : name === "waiting" && full ? "full" : name);
+    if (name === "waiting" && detail.error) panel.error(detail.error);
+    else if (name === "waiting") panel.notice("lost");
+    buttons();
+  },
+}, session);
 
 async function start() {
-  wanted = true;
-  notice("");
+  panel.quiet();
   ui["token-form"].hidden = true;
-  ui.toggle.disabled = true;
-  status("loading", "Asking for the microphone…");
+  afterToken = start;
   try {
-    microphone = await openMicrophone();
+    await recording.start(ui.source.value);
   } catch (error) {
-    wanted = false;
-    notice(...whyNoMicrophone(error));
-    status("trouble", "No microphone");
+    if (!error.reason) throw error;
+    blocked(error.reason, error.message);
     return;
-  } finally {
-    ui.toggle.disabled = false;
   }
-  button(true);
-  startedAt = Date.now();
-  timer = setInterval(showClock, 500);
-  attempts = 0;
-  status("loading", "Connecting…");
-  connect();
+  listMicrophones();
 }
 
-function stop() {
-  wanted = false;
-  clearInterval(timer);
-  button(false);
-  if (socket) {
-    status("loading", "Finishing…");
-    ui.toggle.disabled = true;
-    const mine = socket;
-    if (mine.readyState === WebSocket.CONNECTING) mine.close();
-    setTimeout(() => { if (socket === mine) mine.close(); }, DRAIN_MS);
-  }
-  if (microphone) microphone.node.port.postMessage("flush");
-  if (!socket) { closeMicrophone(); finished(); }
+function blocked(reason, detail = "") {
+  const secure = new URL(location.href);
+  secure.protocol = "https:";
+  const links = { insecure: [[secure.href], ["ca", "trust"]], denied: [["ca", "trust"]] };
+  panel.notice(reason, { detail }, links[reason]);
+  panel.state("blocked");
 }
 
-function finished() {
-  closeMicrophone();
-  ui.toggle.disabled = false;
-  ui.tentative.textContent = "";
-  refresh();
-  status("ready", "Ready");
+// Files.
+
+let fileName = "";
+
+const job = new FileJob({
+  ...text,
+  refused,
+  open: (clock) => {
+    transcript.mark({ kind: "file", name: fileName, start: session.elapsed, end: session.elapsed });
+    text.open(clock);
+    show(transcript.entries.length - 1);
+  },
+  waiting: (error) => { panel.state("full"); panel.error(error); },
+  progress: (share) => {
+    ui["file-progress"].value = share;
+    ui["file-percent"].textContent = `${Math.floor(share * 100)} %`;
+  },
+  state: (name) => {
+    panel.state(name === "idle" ? "ready" : name);
+    buttons();
+  },
+});
+
+async function transcribe(file) {
+  if (!serverReady || job.active) return;
+  if (recording.active) { panel.notice("busy_page"); return; }
+  if (!file.size) { panel.notice("no_sound"); return; }
+  panel.quiet();
+  ui["token-form"].hidden = true;
+  afterToken = () => transcribe(file);
+  ui["file-name"].textContent = fileName = file.name;
+  await job.run(file, session.elapsed);
+  session.atLeast(transcript.entries.at(-1)?.end ?? 0);
 }
 
-function showClock() {
-  const seconds = Math.floor((Date.now() - startedAt) / 1000);
-  ui.clock.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+// The page.
+
+function buttons() {
+  const { state, active } = recording;
+  const held = [ui["file-button"], ui["file-cancel"]].includes(document.activeElement);
+  ui.toggle.disabled = !serverReady || !canRecord() || job.active;
+  ui.toggle.setAttribute("aria-disabled", String(["starting", "finishing"].includes(state)));  // a disabled button loses the focus
+  ui.toggle.dataset.action = active ? "stop" : "start";
+  ui["toggle-text"].textContent = say(active ? "stop" : "start");
+  ui.pause.hidden = !active;
+  ui.pause.setAttribute("aria-disabled", String(!["live", "paused"].includes(state)));
+  ui.pause.textContent = say(state === "paused" ? "resume" : "pause");
+  ui["paused-note"].hidden = state !== "paused";
+  ui.source.disabled = active || job.active || !canRecord();
+  ui["file-button"].disabled = !serverReady || active || job.active;
+  ui["file-row"].hidden = !job.active;
+  if (held) ui[job.active ? "file-cancel" : "file-button"].focus();
+  tick();
 }
 
-// Setting up.
+function tick() {
+  panel.lag(["live", "paused"].includes(recording.state) ? recording.lag : job.active ? job.lag : null);
+  ui.clock.textContent = shortTime(session.elapsed);
+}
+
+async function listMicrophones() {
+  const chosen = ui.source.value || choices.read("source") || "";
+  const found = await microphones();
+  const options = found.map(([id, name], at) => new Option(name || say("microphone_number", { number: at + 1 }), id));
+  if (canShareSound()) options.push(new Option(say("tab"), TAB));
+  ui.source.replaceChildren(new Option(say("usual"), ""), ...options);
+  ui.source.value = [...ui.source.options].some((option) => option.value === chosen) ? chosen : "";
+}
+
+function listLanguages() {
+  const chosen = ui.language.value || choices.read("language") || "auto";
+  ui.language.replaceChildren(new Option(say("detect"), "auto"), ...languageNames(languages).map(([code, name]) => new Option(name, code)));
+  ui.language.value = [...ui.language.options].some((option) => option.value === chosen) ? chosen : "auto";
+}
+
+function inWords() {
+  translate();
+  panel.again();
+  view.showNames();
+  listLanguages();
+  listMicrophones();
+  counted();
+  buttons();
+}
 
 async function whenReady() {
   try {
     const answer = await fetch("readyz", { cache: "no-store" });
     const report = await answer.json();
     if (answer.ok) {
-      for (const [code, name] of languageNames(report.languages || [])) ui.language.append(new Option(name, code));
-      const before = localStorage.getItem("language");
-      if (before && [...ui.language.options].some((option) => option.value === before)) ui.language.value = before;
-      status("ready", "Ready");
-      ui.toggle.disabled = !canRecord();
+      languages = report.languages ?? [];
+      serverReady = true;
+      listLanguages();
+      panel.state(canRecord() ? "ready" : "blocked");
+      buttons();
       return;
     }
-    status("loading", report.status === "loading" ? "The model is loading…" : `Server: ${report.status}`);
+    panel.state(["failed", "stopping"].includes(report.status) ? report.status : "loading");
   } catch {
-    status("trouble", "No answer from the server");
+    panel.state("unreachable");
   }
   setTimeout(whenReady, 1000);
 }
 
-function canRecord() {
-  if (window.isSecureContext && navigator.mediaDevices?.getUserMedia) return true;
-  const secure = new URL(location.href);
-  secure.protocol = "https:";
-  notice(
-    "The microphone is blocked, because this page did not come over https.",
-    `Browsers give the microphone to https pages only. Open ${secure.href} (the server must run with TLS), or use http://localhost on the server itself.`);
-  return false;
-}
-
-ui.toggle.addEventListener("click", () => (wanted ? stop() : start()));
+ui.toggle.addEventListener("click", () => (recording.active ? recording.stop() : start()));
+ui.pause.addEventListener("click", () => (recording.state === "paused" ? recording.resume() : recording.pause()));
 ui.language.addEventListener("change", () => {
-  localStorage.setItem("language", ui.language.value);
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "config", language: ui.language.value }));
+  choices.write("language", ui.language.value);
+  recording.changeLanguage(ui.language.value);
 });
+ui.source.addEventListener("change", () => choices.write("source", ui.source.value === TAB ? "" : ui.source.value));
+ui["page-language"].addEventListener("click", () => { setPageLanguage(pageLanguage() === "en" ? "zh" : "en"); inWords(); });
+ui["captions-open"].addEventListener("click", () => captions.show());
+ui["file-button"].addEventListener("click", () => ui.file.click());
+ui.file.addEventListener("change", () => {
+  const [file] = ui.file.files;
+  ui.file.value = "";
+  if (file) transcribe(file);
+});
+ui["file-cancel"].addEventListener("click", () => job.cancel());
 ui.copy.addEventListener("click", async () => {
-  try {
-    await navigator.clipboard.writeText(plainText());
-    ui.copy.textContent = "Copied";
-  } catch {
-    ui.copy.textContent = "Not allowed";
-  }
-  setTimeout(() => { ui.copy.textContent = "Copy"; }, 1500);
+  const copied = await navigator.clipboard?.writeText(plainText(transcript.entries, speakers)).then(() => true, () => false);
+  ui.copy.textContent = say(copied ? "copied" : "not_copied");
+  setTimeout(() => { ui.copy.textContent = say("copy"); }, 1500);
 });
-ui.download.addEventListener("click", () => {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([plainText() + "\n"], { type: "text/plain;charset=utf-8" }));
-  link.download = `transcript-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.txt`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-});
+menu(ui.download, ui.formats);
+for (const format of Object.keys(FORMATS)) ui[`download-${format}`].addEventListener("click", () => download(format, transcript.entries, speakers));
 ui.clear.addEventListener("click", () => {
-  ui.committed.replaceChildren();
-  const last = stream.lines.at(-1);
-  firstElement = stream.pruned + Math.max(0, stream.lines.length - 1);
-  clearedText = last && last.speaker !== SILENCE ? last.text : "";
-  elements = [];
-  refresh();
+  transcript.clear();
+  view.clear();
+  if (!recording.active) session.reset();
+  show(0);
+  ui.transcript.focus();
 });
 ui["token-form"].addEventListener("submit", (event) => {
   event.preventDefault();
-  token = ui.token.value;
-  sessionStorage.setItem("token", token);
-  start();
+  token.value = ui.token.value;
+  ui.token.value = "";
+  ui["token-form"].hidden = true;
+  afterToken();
 });
-addEventListener("beforeunload", (event) => { if (wanted) event.preventDefault(); });
+addEventListener("dragover", (event) => {
+  if (!event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault();
+  ui.drop.hidden = false;
+});
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) ui.drop.hidden = true; });
+addEventListener("drop", (event) => {
+  ui.drop.hidden = true;
+  const [file] = event.dataTransfer?.files ?? [];
+  if (!file) return;
+  event.preventDefault();
+  transcribe(file);
+});
+addEventListener("beforeunload", (event) => { if (recording.active || job.active) event.preventDefault(); });
+navigator.mediaDevices?.addEventListener?.("devicechange", listMicrophones);
+setInterval(tick, REFRESH_MS);
+
+inWords();
+if (!canRecord()) blocked("insecure");
 whenReady();

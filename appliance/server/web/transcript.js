@@ -1,4 +1,4 @@
-// The client side of mode=diff: keeps the lines of one stream.
+// The client side of mode=diff: keeps the lines of one stream, as the server has them.
 export class Stream {
   lines = [];
   pruned = 0;
@@ -27,11 +27,113 @@ export class Stream {
 
 export const SILENCE = -2;
 
-// The server's JSON languages to option entries, by their names in the reader's language.
-export function languageNames(codes) {
-  const names = new Intl.DisplayNames([navigator.language || "en", "en"], { type: "language", fallback: "code" });
-  const named = codes.map((code) => {
-    try { return [code, names.of(code)]; } catch { return [code, code]; }
-  });
-  return named.sort((a, b) => a[1].localeCompare(b[1]));
+// All that was said in the page's life: streams one after another, with times of the session (seconds).
+// Work per update is that of its changed lines, however long the transcript is.
+export class Transcript {
+  entries = [];        // {kind: "line", speaker, text, start, end, words, language, unsure}, {kind: "silence" | "gap", start, end}, {kind: "file", name, start, end}
+  tentative = "";
+  wordCount = 0;
+  #stream = null;
+  #clock = null;
+  #base = 0;           // the entry that line 0 of the stream is, or would be
+  #hiddenWords = 0;    // of entry 0: said before the page was cleared
+
+  get live() { return this.#stream !== null; }
+
+  // A new stream continues below. `clock` has at(seconds of the stream): seconds of the session.
+  open(clock) {
+    this.close();
+    this.#stream = new Stream();
+    this.#clock = clock;
+    this.#base = this.entries.length;
+    this.#hiddenWords = 0;
+  }
+
+  // Returns {from, added}: the first changed entry and the newly committed text; null where the message is no update.
+  apply(message) {
+    const changed = this.#stream?.apply(message) ?? null;
+    if (changed === null) return null;
+    const { lines, pruned, tentative } = this.#stream;
+    const added = [];
+    for (let i = Math.max(changed, -this.#base); i < pruned + lines.length; i++) added.push(this.#put(this.#base + i, lines[i - pruned]));
+    this.tentative = tentative;
+    return { from: Math.max(0, this.#base + changed), added: added.filter(Boolean).join(" ") };
+  }
+
+  // The stream has ended. What was tentative stays, marked as unsure: nobody will say whether it was right.
+  close() {
+    if (!this.#stream) return;
+    const text = this.tentative;
+    this.tentative = "";
+    const at = this.entries.at(-1)?.end ?? 0;
+    if (text) this.#push({ kind: "line", speaker: this.#lastSpeaker(), text, start: at, end: at, words: [], unsure: true });
+    this.#stream = null;
+  }
+
+  // A line that tells of something else than speech.
+  mark(entry) {
+    this.#push(entry);
+  }
+
+  clear() {
+    const stream = this.#stream;
+    this.entries = [];
+    this.wordCount = 0;
+    if (!stream) return;
+    const last = stream.lines.at(-1);
+    this.#base = -(stream.pruned + Math.max(0, stream.lines.length - 1));
+    this.#hiddenWords = last?.words?.length ?? 0;
+  }
+
+  #lastSpeaker() {
+    return this.entries.findLast((entry) => entry.kind === "line")?.speaker ?? 1;
+  }
+
+  #push(entry) {
+    this.entries.push(entry);
+    this.wordCount += countWords(entry.text);
+  }
+
+  // Returns the text that this adds.
+  #put(at, line) {
+    const before = this.entries[at];
+    const entry = this.#entry(line, at === 0 ? this.#hiddenWords : 0);
+    this.entries[at] = entry;
+    this.wordCount += countWords(entry.text) - countWords(before?.text);
+    const old = before?.text ?? "";
+    return entry.kind === "line" && entry.text.startsWith(old) ? entry.text.slice(old.length).trim() : "";
+  }
+
+  #entry(line, hidden) {
+    const start = this.#clock.at(seconds(line.start));
+    const end = Math.max(start, this.#clock.at(seconds(line.end)));
+    if (line.speaker === SILENCE) return { kind: "silence", start, end };
+    const shown = (line.words ?? []).slice(hidden);
+    const words = shown.map((word) => ({ ...word, start: this.#clock.at(word.start), end: this.#clock.at(word.end) }));
+    const text = hidden ? shown.map((word) => word.text).join("").trim() : line.text;
+    return {
+      kind: "line", speaker: line.speaker, text, start: hidden && words.length ? words[0].start : start, end, words,
+      language: line.detected_language,
+    };
+  }
+}
+
+// "1:02:03.45" in seconds.
+export function seconds(clock) {
+  return clock.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
+}
+
+// 3723 as "1:02:03", 63 as "1:03".
+export function shortTime(time) {
+  const whole = Math.max(0, Math.floor(time));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+// Words, or characters where a script has no spaces.
+const WORD = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}]|[^\s\p{P}\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}][^\s\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}]*/gu;
+
+export function countWords(text) {
+  return text?.match(WORD)?.length ?? 0;
 }

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import av
 
@@ -48,7 +49,8 @@ class ContainerDecoder:
         self._closed = False
         self._ended = False
         self._error: ApplianceError | None = None
-        self._thread = threading.Thread(target=self._run, name=f"decode-{name}", daemon=True)
+        run = copy_context().run  # what the thread logs is of its caller's session
+        self._thread = threading.Thread(target=run, args=(self._run,), name=f"decode-{name}", daemon=True)
         self._thread.start()
 
     # The caller's side.

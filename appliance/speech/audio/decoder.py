@@ -1,9 +1,10 @@
 """Any audio in, 16 kHz mono float32 out, piece by piece as it arrives.
 
 Containers are demuxed and decoded by PyAV in a thread of their own (`appliance.speech.audio.container`),
-raw PCM in place. All resampling and down-mixing is libswresample's.
+raw PCM, and that of WAV, in place. All resampling and down-mixing is libswresample's.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -13,8 +14,10 @@ import numpy as np
 from appliance.errors import ApplianceError
 from appliance.speech.audio.container import ContainerDecoder
 from appliance.speech.audio.formats import HEAD_BYTES, RawFormat, recognise, refuse_foreign
+from appliance.speech.audio.matroska import HeaderWatch
 from appliance.speech.audio.mp4 import BoxGate
 from appliance.speech.audio.resample import Resampler, mixed
+from appliance.speech.audio.wav import read_header
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 AudioFormat = Literal["auto", "s16le", "f32le"]
@@ -51,7 +54,10 @@ class AudioDecoder:
         self._head = b""
         self._unchecked: bytes | None = b""
         self._container: ContainerDecoder | None = None
+        self._kind: str | None = None
         self._gate: BoxGate | None = None
+        self._watch: HeaderWatch | None = None
+        self._closed = False
         self._raw = None if format == "auto" else RawDecoder(format, rate_hz)
         if self._raw:
             self._unchecked = None
@@ -61,7 +67,7 @@ class AudioDecoder:
         """The container's or raw format's name; None while it isn't known yet."""
         if self._container:
             return self._container.name
-        return self._raw.name if self._raw else None
+        return self._kind or (self._raw.name if self._raw else None)
 
     def feed(self, data: bytes) -> Iterator[Samples]:
         """Samples that this data completes, in order.
@@ -79,14 +85,14 @@ class AudioDecoder:
         if self._container is None and self._raw is None and self._head:
             yield from self._decode(self._decide(ended=True))
         if self._container:
-            if self._gate:
-                yield from self._container.feed(self._gate.rest())
+            yield from self._feed_container(b"", ended=True)
             yield from self._container.finish()
         elif self._raw:
             yield from self._raw.finish()
 
     def close(self) -> None:
         """End the decoding thread, if there is one, and drop what it holds."""
+        self._closed = True
         if self._container:
             self._container.close()
 
@@ -95,9 +101,22 @@ class AudioDecoder:
         found = recognise(self._head, ended=ended)
         if found is None:
             return b""
+        if found.container == "wav":
+            try:
+                header = read_header(self._head)
+            except IndexError:
+                if not ended and len(self._head) < HEAD_BYTES:
+                    return b""
+                header = None
+            if header is not None and MIN_RATE_HZ <= header.rate_hz <= MAX_RATE_HZ:
+                self._raw = RawDecoder("s16le", header.rate_hz, header.channels, header.size)
+                self._unchecked, self._kind = None, "wav"
+                head, self._head = self._head[header.start :], b""
+                return head
         if found.container:
             self._container = ContainerDecoder(found.container)
             self._gate = BoxGate() if found.container == "mov" else None
+            self._watch = HeaderWatch() if found.container == "matroska" else None
         else:
             self._raw = RawDecoder(self._raw_default, self._rate_hz)
         head, self._head = self._head, b""
@@ -105,7 +124,7 @@ class AudioDecoder:
 
     def _decode(self, data: bytes) -> Iterator[Samples]:
         if self._container:
-            yield from self._container.feed(self._gate.push(data) if self._gate else data)
+            yield from self._feed_container(data)
         elif self._raw:
             if self._unchecked is not None:
                 self._unchecked += data[:HEAD_BYTES]
@@ -114,24 +133,54 @@ class AudioDecoder:
                     self._unchecked = None
             yield from self._raw.feed(data)
 
+    def _feed_container(self, data: bytes, *, ended: bool = False) -> Iterator[Samples]:
+        assert self._container is not None
+        if self._gate:
+            yield from self._container.feed(self._gate.rest() if ended else self._gate.push(data))
+        elif self._watch:
+            for piece, begins_anew in self._watch.push(data, ended=ended):
+                if begins_anew:
+                    yield from self._next_recording()
+                yield from self._container.feed(piece)
+        else:
+            yield from self._container.feed(data)
+
+    def _next_recording(self) -> Iterator[Samples]:
+        """End the container that was begun, and open another one of its kind."""
+        assert self._container is not None
+        with contextlib.suppress(ApplianceError):  # cut off before its first sample: there is nothing to hear in it
+            yield from self._container.finish()
+        self._container.close()
+        self._container = ContainerDecoder("matroska")
+        if self._closed:  # meanwhile, by another thread
+            self._container.close()
+
 
 class RawDecoder:
-    """Raw mono PCM of any rate; a sample may be split over two pieces of data."""
+    """Raw PCM of any rate, its channels mixed with equal weights; a sample may be split over two pieces of data.
 
-    def __init__(self, name: RawFormat, rate_hz: int) -> None:
+    ``size``: bytes after which nothing more is audio, where that is known.
+    """
+
+    def __init__(self, name: RawFormat, rate_hz: int, channels: int = 1, size: int | None = None) -> None:
         self.name = name
-        self._width = 2 if name == "s16le" else 4
+        self._channels = channels
+        self._width = (2 if name == "s16le" else 4) * channels
+        self._left = size
         self._rate_hz = rate_hz
         self._resampler = Resampler() if rate_hz != SAMPLE_RATE_HZ else None
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Samples]:
+        if self._left is not None:
+            data = data[: self._left]
+            self._left -= len(data)
         for start in range(0, len(data), _PIECE_BYTES):
             piece = self._rest + data[start : start + _PIECE_BYTES]
             whole = len(piece) // self._width * self._width
             self._rest = piece[whole:]
             if whole:
-                yield from self._resample(self._convert(piece[:whole]))
+                yield from self._resample(mixed(self._convert(piece[:whole]).reshape(-1, self._channels).T))
 
     def finish(self) -> Iterator[Samples]:
         """The resampler's tail; an incomplete last sample is dropped."""

@@ -6,17 +6,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from starlette.routing import Route
 
-from appliance.server.app import ASSETS, DESCRIPTION, create_app
+from appliance.pair.dimensions import Dimensions
+from appliance.pair.locate import Pair
+from appliance.server.app import DESCRIPTION, create_app, web_assets
 from appliance.server.files.form import MAX_FIELD_BYTES
 from appliance.server.files.openai import FORMATS, GRANULARITIES
 from appliance.server.files.whisperx import MAX_SPEAKERS
-from appliance.server.protocol import HTTP_STATUS, PROTOCOL_VERSION
+from appliance.server.protocol import PROTOCOL_VERSION
+from appliance.server.refusals import STATUS_BY_CODE
 from appliance.server.service import Service
+from appliance.server.settings import Settings
 from tests.server.running import Running, environment
 from tests.server.test_process import get
 
@@ -39,9 +43,18 @@ def form(path: str) -> dict[str, Any]:
     return properties
 
 
-def test_every_address_is_described_and_no_other() -> None:
-    app = create_app(cast(Service, None), lambda: None)
-    routes = [route for route in app.routes if isinstance(route, Route) and route.path not in (*ASSETS, "/asr")]
+@pytest.fixture
+def unloaded(tmp_path: Path) -> Service:
+    """A service before it loads anything."""
+    (tmp_path / "model.bin").touch()
+    sizes = Dimensions(80, 1500, 512, 8, 6, 51865, 448, 512, 8, 6)
+    return Service(Settings(), Pair("base", tmp_path, tmp_path / "base.pt", sizes, ((0, 0),)), tmp_path / "vad.onnx")
+
+
+def test_every_address_is_described_and_no_other(unloaded: Service) -> None:
+    app = create_app(unloaded, lambda: None)
+    others = {"/", "/asr", *(f"/{name}" for name in web_assets())}
+    routes = [route for route in app.routes if isinstance(route, Route) and route.path not in others]
     served = {(re.sub(":path", "", route.path), method) for route in routes for method in route.methods or ()}
     described = {(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item}
     assert described == {(path, method) for path, method in served if method != "HEAD"}
@@ -66,7 +79,7 @@ def test_it_says_what_the_code_does() -> None:
         assert form(path)["prompt"]["maxLength"] == MAX_FIELD_BYTES
     assert form("/transcribe")["min_speakers"]["maximum"] == MAX_SPEAKERS
     statuses = {int(status) for path in UPLOADS for status in DOCUMENT["paths"][path]["post"]["responses"]}
-    assert statuses == {200, 400, *HTTP_STATUS.values()} - {426}
+    assert statuses == {200, 400, *STATUS_BY_CODE.values()}
     assert DOCUMENT["components"]["schemas"]["Readiness"]["properties"]["protocol"]["const"] == PROTOCOL_VERSION
 
 

@@ -1,4 +1,5 @@
 import io
+import struct
 import threading
 from collections.abc import Callable, Iterator
 
@@ -8,6 +9,7 @@ import pytest
 
 from appliance.errors import ApplianceError
 from appliance.speech.audio.decoder import AudioDecoder
+from appliance.speech.audio.matroska import HeaderWatch
 from tests.speech.audio.signals import ENCODINGS, Encoding, Signal, direct, encode, likeness, speechlike
 
 RAW_48K = Encoding("s16le", "pcm_s16le", 48000, "mono")
@@ -72,6 +74,51 @@ def test_live_webm_is_heard_while_it_arrives() -> None:
         worst_s = max(worst_s, received_s - decoded_s)
     decoder.close()
     assert worst_s < 0.15
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_live_wav_is_heard_while_it_arrives(channels: int) -> None:
+    """As a recorder pipes it, with a size that says nothing."""
+    samples = (np.arange(16000) - 8000).astype("<i2")
+    data = b"RIFF\xff\xff\xff\x7fWAVE" + riff(b"LIST", b"odd") + riff(b"fmt ", form(channels=channels))
+    data += b"data\xff\xff\xff\x7f" + np.repeat(samples, channels).tobytes()
+    decoder = AudioDecoder()
+    got = 0
+    for number, chunk in enumerate(split(data, 320), 1):
+        got += sum(piece.size for piece in decoder.feed(chunk))
+        assert got >= min(16000, (320 * number - 100) // (2 * channels))
+    assert sum(piece.size for piece in decoder.finish()) == 0 and got == 16000
+    assert np.array_equal(heard(AudioDecoder(), [data]), samples.astype(np.float32) / 32768)
+
+
+def test_what_follows_the_samples_of_a_wav_is_no_audio() -> None:
+    data = b"RIFF\x00\x00\x00\x00WAVE" + riff(b"fmt ", form()) + riff(b"data", bytes(3200)) + riff(b"LIST", b"x" * 900)
+    assert heard(AudioDecoder(), split(data, 100)).size == 1600
+
+
+@pytest.mark.parametrize("name", ["float", "24 bits", "cut off", "no rate"])
+def test_other_wav_is_ffmpegs(name: str) -> None:
+    rest = {
+        "float": riff(b"fmt ", form(tag=3, bits=32)) + riff(b"data", bytes(64000)),
+        "24 bits": riff(b"fmt ", form(bits=24)) + riff(b"data", bytes(48000)),
+        "cut off": riff(b"fmt ", form())[:20],
+        "no rate": riff(b"fmt ", form(rate_hz=0)) + riff(b"data", bytes(64000)),
+    }[name]
+    chunks = split(b"RIFF\x00\x00\x00\x00WAVE" + rest, 1000)
+    if name in ("cut off", "no rate"):
+        with pytest.raises(ApplianceError):
+            heard(AudioDecoder(), chunks)
+    else:
+        assert heard(AudioDecoder(), chunks).size == 16000
+
+
+def riff(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2)
+
+
+def form(tag: int = 1, channels: int = 1, rate_hz: int = 16000, bits: int = 16) -> bytes:
+    frame = channels * bits // 8
+    return struct.pack("<HHIIHH", tag, channels, rate_hz, rate_hz * frame, frame, bits)
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 3201])
@@ -224,3 +271,33 @@ def test_closing_in_mid_stream_ends_the_thread(sent: float) -> None:
 def test_impossible_rate_is_refused() -> None:
     with pytest.raises(ApplianceError, match="sample rate 1 Hz"):
         AudioDecoder("s16le", rate_hz=1)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 997, 65536])
+@pytest.mark.parametrize("kept", [0.005, 0.02, 0.51, 0.9, 1.0])
+def test_second_header_in_mid_stream_goes_on(kept: float, chunk_bytes: int) -> None:
+    """A recorder that was started anew on the same connection; the first one's last block may be cut off."""
+    first, second = (encode(ENCODINGS["webm"], speechlike(48000, seconds)) for seconds in (1.0, 1.5))
+    cut = first[: int(len(first) * kept)]
+    out = heard(AudioDecoder(), split(cut + second, chunk_bytes))
+    alone = heard(AudioDecoder(), [second])
+    before = heard(AudioDecoder(), [cut]) if kept > 0.1 else alone[:0]
+    assert np.array_equal(out, np.concatenate([before, alone]))
+
+
+def test_second_header_is_heard_while_it_arrives() -> None:
+    data = encode(ENCODINGS["webm"], speechlike(48000, 2.0))
+    decoder = AudioDecoder()
+    first = sum(piece.size for chunk in split(data, 400) for piece in decoder.feed(chunk))
+    second = sum(piece.size for chunk in split(data[:-200], 400) for piece in decoder.feed(chunk))
+    decoder.close()
+    assert first > 1.8 * 16000 and second > 1.7 * 16000
+
+
+def test_bytes_that_look_like_a_header_are_let_through() -> None:
+    data = b"\x1aE\xdf\xa3" + bytes(60) + b"\x1aE\xdf\xa3" * 20 + b"\x1aE"
+    for chunk_bytes in (1, 5, 1000):
+        watch = HeaderWatch()
+        parts = [part for chunk in split(data, chunk_bytes) for part in watch.push(chunk)]
+        parts += watch.push(b"", ended=True)
+        assert b"".join(piece for piece, _ in parts) == data and not any(fresh for _, fresh in parts)

@@ -1,0 +1,101 @@
+import { tab } from "./memory.js";
+
+// One WebSocket to /asr. It answers for itself: pings while nothing else goes out, and gives up on a server that is silent.
+const PING_MS = 4000;
+const SILENT_MS = 30000;
+
+export class Connection {
+  #socket;
+  #told = null;
+  #timer;
+  #heard = performance.now();
+  #over = false;
+
+  // `on` has ready(config), update(message), pong(id), ended(): all is said,
+  // lost({code, error}): it closed before that; `error` is the server's error message, or null.
+  constructor(query, token, on) {
+    this.#socket = token ? new WebSocket(address(query), ["wlk", `wlk.token.${base64url(token)}`]) : new WebSocket(address(query));
+    this.#socket.binaryType = "arraybuffer";
+    this.#socket.onmessage = ({ data }) => this.#take(JSON.parse(data), on);
+    this.#socket.onclose = ({ code }) => this.#gone(code, on);
+    this.#timer = setInterval(() => this.#check(on), PING_MS);
+  }
+
+  get open() { return this.#socket.readyState === WebSocket.OPEN; }
+
+  get unsentBytes() { return this.#socket.bufferedAmount; }
+
+  send(data) { if (this.open) this.#socket.send(data); }
+
+  control(message) { this.send(JSON.stringify(message)); }
+
+  // No more audio: the rest of the text comes, then on.ended.
+  finish() { this.send(new ArrayBuffer(0)); }
+
+  // Nothing more is wanted; no callback comes.
+  close() {
+    this.#end();
+    this.#socket.close(1000);
+  }
+
+  #take(message, on) {
+    this.#heard = performance.now();
+    if (this.#over) return;
+    switch (message.type) {
+      case "config": on.ready(message); break;
+      case "pong": on.pong?.(message.id); break;
+      case "error": this.#told = message; break;
+      case "config_changed": break;
+      case "ready_to_stop":
+        this.close();
+        on.ended();
+        break;
+      default: on.update(message);
+    }
+  }
+
+  #gone(code, on) {
+    if (this.#over) return;
+    this.#end();
+    on.lost({ code, error: this.#told });
+  }
+
+  #check(on) {
+    if (performance.now() - this.#heard > SILENT_MS) {
+      this.#socket.close();
+      this.#gone(1006, on);
+    } else {
+      this.control({ type: "ping" });
+    }
+  }
+
+  #end() {
+    this.#over = true;
+    clearInterval(this.#timer);
+  }
+}
+
+function address(query) {
+  const url = new URL("asr", location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  url.hash = "";
+  url.search = new URLSearchParams({ mode: "diff", words: "true", ...query });
+  return url;
+}
+
+// A token goes as a subprotocol: an address would be kept in logs and histories.
+function base64url(text) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+let unkept = "";
+
+// Kept for the tab's life, never in the address.
+export const token = {
+  get value() { return unkept || tab.read("token") || ""; },
+  set value(text) {
+    unkept = text;
+    tab.write("token", text);
+  },
+};

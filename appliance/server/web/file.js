@@ -1,0 +1,107 @@
+// A file through the same socket, as fast as the server hears it.
+import { StreamClock } from "./clock.js";
+import { Connection, token } from "./connection.js";
+
+const PIECES = 100;
+const SMALLEST = 4096;
+const LARGEST = 65536;
+const AHEAD = 4;           // pieces that may be under way: the server answers a ping when it has taken what came before
+const MOST_LAG_S = 20;
+const LATER = ["over_capacity", "not_ready"];
+
+export class FileJob {
+  active = false;
+  lag = 0;
+  #page;
+  #connection = null;
+  #over = true;            // of one connection
+  #taken = 0;              // pieces that the server has
+  #wake = () => {};
+
+  // `page` has state(name), open(clock), update(message), close(), waiting(error), refused(error),
+  // progress(share of the bytes), query().
+  constructor(page) { this.#page = page; }
+
+  // The text begins at second `from` of the session. Resolves when all is said, refused or cancelled.
+  async run(file, from) {
+    this.active = true;
+    let failure = null;
+    try {
+      do {
+        this.#page.state("connecting");
+        failure = await this.#stream(file, from);
+      } while (LATER.includes(failure?.code) && await this.#later(failure));
+    } finally {
+      this.active = false;
+      this.#page.close();
+      this.#page.state("idle");
+    }
+    if (failure) this.#page.refused(failure);
+  }
+
+  cancel() {
+    this.active = false;
+    this.#over = true;
+    this.#wake();
+  }
+
+  // Resolves with what went wrong, or null.
+  async #stream(file, from) {
+    let ready = false, failure = null;
+    const end = () => { this.#over = true; this.#wake(); };
+    this.#over = false;
+    this.#taken = this.lag = 0;
+    this.#page.progress(0);
+    const connection = new Connection({ format: "auto", ...this.#page.query() }, token.value, {
+      ready: () => {
+        ready = true;
+        this.#page.open(new StreamClock(from));
+        this.#page.state("file");
+        this.#wake();
+      },
+      update: (message) => {
+        this.lag = message.remaining_time_transcription || 0;
+        this.#page.update(message);
+        this.#wake();
+      },
+      pong: (id) => { if (id !== undefined) { this.#taken = id; this.#wake(); } },
+      ended: end,
+      lost: ({ error }) => { failure = error ?? { code: "lost" }; end(); },
+    });
+    await this.#until(() => ready);
+    await this.#send(file, connection);
+    await this.#until(() => false);
+    connection.close();
+    return failure;
+  }
+
+  async #send(file, connection) {
+    const size = Math.min(LARGEST, Math.max(SMALLEST, Math.ceil(file.size / PIECES)));
+    const pieces = Math.ceil(file.size / size);
+    for (let sent = 0; sent < pieces && !this.#over; sent++) {
+      await this.#until(() => sent - this.#taken < AHEAD && this.lag < MOST_LAG_S);
+      connection.send(await file.slice(sent * size, (sent + 1) * size).arrayBuffer());
+      connection.control({ type: "ping", id: sent + 1 });
+      this.#page.progress(this.#taken / pieces);
+    }
+    await this.#until(() => this.#taken >= pieces);
+    if (this.#over) return;
+    this.#page.progress(1);
+    connection.finish();
+  }
+
+  // Whether it may be tried again: false where it was cancelled meanwhile.
+  async #later(failure) {
+    this.#page.waiting(failure);
+    this.#over = false;
+    let due = false;
+    setTimeout(() => { due = true; this.#wake(); }, (failure.retry_after_s ?? 5) * 1000);
+    await this.#until(() => due);
+    return this.active;
+  }
+
+  // Wait for what is wanted; also ends when nothing is wanted any more.
+  async #until(done) {
+    while (!this.#over && !done()) await new Promise((resolve) => { this.#wake = resolve; });
+  }
+}

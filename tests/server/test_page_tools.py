@@ -1,0 +1,175 @@
+"""What the page does with its text: files in, downloads out, names, captions; and all of it by keyboard."""
+
+import base64
+import itertools
+import json
+import re
+import time
+import wave
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.conftest import Spoken
+from tests.server.browsing import Browser
+from tests.server.running import Running, pcm, word_errors
+
+pytestmark = [pytest.mark.browser, pytest.mark.model]
+
+
+def recording(path: Path, said: tuple[Spoken, ...]) -> Path:
+    """A WAV file of all that is said, with a pause after each utterance."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        for spoken in said:
+            file.writeframes(pcm(spoken.path) + bytes(32000))
+    return path
+
+
+def give(browser: Browser, file: Path) -> None:
+    browser.until(lambda: browser["file-button"].is_enabled(), "a button for files")
+    browser["file"].send_keys(str(file))
+
+
+def downloaded(browser: Browser, folder: Path, form: str) -> str:
+    browser.click("download")
+    browser.click(f"download-{form}")
+    browser.until(lambda: bool(list(folder.glob(f"transcript-*.{form}"))), f"a file .{form}")
+    return next(folder.glob(f"transcript-*.{form}")).read_text(encoding="utf-8")
+
+
+def test_file_is_transcribed_named_and_downloaded(
+    server: Running, browser: Browser, tmp_path: Path, librivox: tuple[Spoken, ...]
+) -> None:
+    said = " ".join(spoken.transcript for spoken in librivox)
+    browser.open(server.url)
+    give(browser, recording(tmp_path / "meeting.wav", librivox))
+    browser.until_text("status", "Transcribing the file")
+    assert browser.frame() == "live" and browser.text("file-name") == "meeting.wav"
+    percents = set()
+    while browser.text("status") == "Transcribing the file":
+        percents.add(browser.text("file-percent"))
+        time.sleep(0.05)
+    browser.until_text("status", "Ready")
+    assert len(percents - {"", "0 %", "100 %"}) >= 2
+    assert word_errors(said, browser.said()) <= 8
+    assert "File: meeting.wav" in browser.text("committed")
+    assert not browser["file-row"].is_displayed() and browser.text("notice") == ""
+
+    who = browser.driver.find_element("css selector", "button.who")
+    assert who.text == "Speaker 1"
+    who.click()
+    browser.driver.switch_to.active_element.send_keys("Jane <Austen>" + Keys.ENTER)
+    names = browser.driver.find_elements("css selector", "button.who")
+    assert {name.text for name in names} == {"Jane <Austen>"}
+    assert browser.run("return document.activeElement.textContent") == "Jane <Austen>"
+
+    text = downloaded(browser, tmp_path, "txt")
+    assert text.startswith("[0:00] Jane <Austen>: ")
+    assert word_errors(said, re.sub(r"\[[\d:]+\] Jane <Austen>: ", "", text)) <= 8
+    srt = downloaded(browser, tmp_path, "srt")
+    times = re.findall(r"(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})", srt)
+    assert len(times) >= 5 and all(start < end for start, end in times)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
+    assert "Jane ‹Austen›: " in srt and max(map(len, srt.splitlines())) <= 80
+    vtt = downloaded(browser, tmp_path, "vtt")
+    assert vtt.startswith("WEBVTT\n\n") and "<v Jane &lt;Austen&gt;>" in vtt and vtt.count("-->") == len(times)
+    data = json.loads(downloaded(browser, tmp_path, "json"))
+    assert word_errors(said, " ".join(segment["text"] for segment in data["segments"])) <= 8
+    words = [word for segment in data["segments"] for word in segment["words"]]
+    assert 60 < len(words) < 90 and all(0 <= word["start"] <= word["end"] <= 32 for word in words)
+    assert {segment["speaker"] for segment in data["segments"]} == {"Jane <Austen>"}
+
+    browser.screenshot("desktop-file")
+    browser.click("clear")
+    assert browser.said() == "" and browser["empty"].is_displayed() and not browser["download"].is_enabled()
+    assert browser.complaints() == []
+
+
+def test_dropped_file_can_be_cancelled_and_another_one_refused(
+    server: Running, browser: Browser, tmp_path: Path, librivox: tuple[Spoken, ...]
+) -> None:
+    drop = """
+      const [data, name] = arguments;
+      const files = new DataTransfer();
+      files.items.add(new File([Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0))], name));
+      for (const kind of ["dragover", "drop"]) document.body.dispatchEvent(
+        new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
+    """
+    browser.open(server.url)
+    browser.until(lambda: browser["file-button"].is_enabled(), "a button for files")
+    long = recording(tmp_path / "long.wav", librivox * 3).read_bytes()
+    browser.run(drop, base64.b64encode(long).decode(), "long.wav")
+    browser.until_said(3)
+    browser.click("file-cancel")
+    browser.until_text("status", "Ready")
+    said = browser.said()
+    assert 3 <= len(said.split()) < 180
+    browser.run(drop, base64.b64encode(b"%PDF-1.7 is no recording" * 100).decode(), "paper.pdf")
+    browser.until_text("notice", "This is no sound that can be heard")
+    assert "a PDF" not in browser.text("notice") and "send WebM" in browser.text("notice")
+    browser.until_text("status", "Ready")
+    assert browser.said() == said
+
+
+def test_captions_fill_the_screen_and_change_their_size(server: Running, browser: Browser) -> None:
+    browser.open(server.url)
+    browser.start()
+    browser.until_said(3)
+    browser["captions-open"].click()
+    browser.until(lambda: bool(browser.run("return document.fullscreenElement")), "full screen")
+    browser.until_text("captions-lines", browser.said().split()[-1])
+    keys = ActionChains(browser.driver)
+
+    def size() -> float:
+        return float(
+            browser.run("return parseFloat(getComputedStyle(arguments[0]).fontSize)", browser["captions-lines"])
+        )
+
+    before = size()
+    keys.send_keys("+").send_keys("+").perform()
+    assert size() > 1.2 * before
+    browser.click("smaller")
+    keys.send_keys("-").perform()
+    assert size() == before
+    count = len(browser.text("captions-lines").split())
+    browser.until(lambda: len(browser.text("captions-lines").split()) > count, "more words in the captions")
+    browser.screenshot("desktop-captions")
+    browser.click("captions-close")
+    browser.until(lambda: not browser.run("return document.fullscreenElement"), "the page again")
+    assert browser.run("return document.activeElement.id") == "captions-open"
+    browser["captions-open"].send_keys(Keys.ENTER)
+    browser.until(lambda: browser["captions-view"].is_displayed(), "captions")
+    ActionChains(browser.driver).send_keys(Keys.ESCAPE).perform()
+    browser.until(lambda: not browser["captions-view"].is_displayed(), "no captions")
+    browser.stop()
+
+
+def test_keyboard_reaches_everything_in_order(server: Running, browser: Browser) -> None:
+    browser.open(server.url)
+    browser.until(lambda: browser["toggle"].is_enabled(), "a button to start with")
+    focused = "return document.activeElement.id || document.activeElement.getAttribute('href')"
+    reached = []
+    for _ in range(9):
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        reached.append(browser.run(focused))
+        seen = browser.run("return getComputedStyle(document.activeElement).outlineStyle")
+        assert seen == "solid", f"{reached[-1]} does not show its focus"
+    expected = ["#transcript", "page-language", "ca", "transcript", "captions-open", "source", "language"]
+    assert reached == [*expected, "file-button", "toggle"]
+    ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
+    browser.until_text("status", "Listening")
+    browser.until_said(1)
+    ActionChains(browser.driver).send_keys(Keys.SPACE).perform()
+    browser.until_text("status", "Ready")
+    assert browser.run(focused) == "toggle"
+    browser["download"].send_keys(Keys.ENTER)
+    assert browser.run(focused) == "download-txt"
+    ActionChains(browser.driver).send_keys(Keys.ARROW_UP).perform()
+    assert browser.run(focused) == "download-json"
+    ActionChains(browser.driver).send_keys(Keys.ESCAPE).perform()
+    assert browser.run(focused) == "download" and not browser["formats"].is_displayed()
