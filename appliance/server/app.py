@@ -97,7 +97,7 @@ async def upgrade_needed(request: Request) -> Response:
     error = ApplianceError(
         "this address speaks WebSocket only", "open it with ws:// or wss://", code="upgrade_required"
     )
-    answer = refusal(request.url.path, error, 426)
+    answer = refusal(request.url.path, error)
     answer.headers.update({"upgrade": "websocket", "connection": "upgrade"})
     return answer
 

@@ -37,7 +37,7 @@ async def _serve(socket: WebSocket, service: Service, name: str) -> None:
     except ApplianceError as error:
         log.info("%s: %s (%s, before the handshake)", client, error.message, error.code)
         service.metrics.refused(error.code)
-        await socket.send_denial_response(refusal(socket.url.path, error, 503))
+        await socket.send_denial_response(refusal(socket.url.path, error))
         return
     await socket.accept(subprotocol=selected_subprotocol(socket))
     try:

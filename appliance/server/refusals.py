@@ -1,4 +1,4 @@
-"""Errors over HTTP: which status, and in which shape. Under ``/v1/`` it is OpenAI's, elsewhere that of the socket."""
+"""Errors over HTTP, in the shape of their address. Under ``/v1/`` it is OpenAI's, elsewhere that of the socket."""
 
 from typing import Any
 
@@ -18,10 +18,11 @@ STATUS_BY_CODE = {
     "too_large": 413,
     "too_long": 413,
     "bad_content_type": 415,
-    "over_capacity": 429,
+    "upgrade_required": 426,
     "too_many_files": 429,
     "internal": 500,
     "not_ready": 503,
+    "over_capacity": 503,
     "restarting": 503,
     "no_room": 507,
 }
@@ -48,7 +49,7 @@ class FieldError(ApplianceError):
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    """An `ApplianceError` that was raised before anything was sent, as an answer."""
+    """What a route raises for its client, before it sent anything."""
     assert isinstance(error, ApplianceError)
     request.app.state.service.metrics.refused(error.code)
     return refusal(request.url.path, error)

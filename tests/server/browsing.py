@@ -116,6 +116,7 @@ class Browser:
         """Kept for people to look at: in build/screenshots, or where WLK_SCREENSHOTS says."""
         folder = Path(os.environ.get("WLK_SCREENSHOTS") or ROOT / "build" / "screenshots")
         folder.mkdir(parents=True, exist_ok=True)
+        time.sleep(0.5)  # colours fade
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
         (folder / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 

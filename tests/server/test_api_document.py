@@ -77,7 +77,7 @@ def test_every_error_code_is_told_with_its_close_code() -> None:
 def test_every_error_code_is_told_with_its_status() -> None:
     rows = re.findall(r"^\| ([45]\d\d) \| (.*?) \|", TEXT, re.MULTILINE)
     told = {code: int(status) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
-    others = {"bad_request": 400, "unsupported_language": 400, "unsupported_audio": 400, "upgrade_required": 426}
+    others = {"bad_request": 400, "unsupported_language": 400, "unsupported_audio": 400}
     assert told == {**STATUS_BY_CODE, **others}
 
 

@@ -35,10 +35,18 @@ def test_speech_becomes_text_on_the_page(server: Running, browser: Browser, libr
     assert any(tentative) and max(levels) > 0.1
     assert any(lag.endswith(("keeping up", "late")) and " s behind" in lag for lag in lags)
     assert browser.text("tentative") == "" and browser.text("notice") == "" and browser.text("lag") == ""
+    assert browser.complaints() == []
     assert browser.text("count") == f"{len(browser.said().split())} words"
     told = "return [...announcer.children].map((piece) => piece.textContent).join(' ')"
     browser.until(lambda: bool(browser.run(told)) and browser.said().endswith(browser.run(told)), "words for a reader")
-    assert browser.complaints() == []
+    names = [option.text for option in browser["source"].find_elements("css selector", "option")]
+    assert names == ["Usual microphone", "Fake Audio Input 1", "Fake Audio Input 2", "Tab or system sound"]
+    browser.run("source.selectedIndex = 2")
+    browser.start()
+    browser.run("language.value = 'en'; language.dispatchEvent(new Event('change'))")
+    browser.until_said(len(browser.said().split()) + 2)
+    browser.stop()
+    assert browser.text("notice") == ""
 
 
 TOKEN = "sésame/öffne+dich?"

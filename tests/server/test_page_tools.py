@@ -84,6 +84,13 @@ def test_file_is_transcribed_named_and_downloaded(
     assert 60 < len(words) < 90 and all(0 <= word["start"] <= word["end"] <= 32 for word in words)
     assert {segment["speaker"] for segment in data["segments"]} == {"Jane <Austen>"}
 
+    wanted = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.driver.execute_cdp_cmd("Browser.grantPermissions", wanted)
+    browser.click("copy")
+    browser.until_text("copy", "Copied")
+    pasted = browser.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0], arguments[0])")
+    assert f"{pasted}\n" == text
+
     browser.screenshot("desktop-file")
     browser.click("clear")
     assert browser.said() == "" and browser["empty"].is_displayed() and not browser["download"].is_enabled()
@@ -146,6 +153,16 @@ def test_captions_fill_the_screen_and_change_their_size(server: Running, browser
     browser.until(lambda: browser["captions-view"].is_displayed(), "captions")
     ActionChains(browser.driver).send_keys(Keys.ESCAPE).perform()
     browser.until(lambda: not browser["captions-view"].is_displayed(), "no captions")
+
+
+def test_cleared_page_goes_on_with_what_is_said_next(server: Running, browser: Browser) -> None:
+    browser.open(server.url)
+    browser.start()
+    browser.until_said(5)
+    browser.click("clear")
+    assert len(browser.said().split()) < 5
+    browser.until_said(2)
+    assert not browser.said().startswith("And Mr.")
     browser.stop()
 
 

@@ -45,13 +45,13 @@ class Desk:
         """Count a file, from before it is sent until it is answered.
 
         Raises:
-            ApplianceError: code ``over_capacity``; code ``too_many_files`` where the client has as many as one may.
+            ApplianceError: code ``too_many_files``: of all clients, or of this one.
         """
         if self.depth >= self._places:
             raise ApplianceError(
                 f"{self.depth} files are in work or waiting, and no more may wait",
                 "send it again when others are done, or raise --file-queue (WLK_FILE_QUEUE)",
-                code="over_capacity",
+                code="too_many_files",
             )
         most = self._settings.max_sessions_per_client
         if most and self._taken[client.name] >= most:

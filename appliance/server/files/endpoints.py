@@ -61,9 +61,9 @@ class Files:
                 ) as form:
                     await self.serve(form, service, receive, send, scope)
         except ClientDisconnect:
-            log.info("file: the client went away")
+            log.info("%s: file: the client went away", client)
         except ApplianceError as error:
-            log.info("file: %s (%s)", error.message, error.code)
+            log.info("%s: file: %s (%s)", client, error.message, error.code)
             if service.status == "stopping":
                 raise restarting() from error
             raise

@@ -82,13 +82,14 @@ const recording = new Recording({
   refused,
   level: (peak) => { ui.level.value = Math.sqrt(peak); },
   dropped: () => panel.notice("slow"),
+  warned: (error) => panel.error(error),
   ended: (source) => { if (source !== TAB) panel.notice("unplugged"); },
   gap: (start, end) => { transcript.mark({ kind: "gap", start, end }); show(transcript.entries.length - 1); },
   state: (name, detail) => {
     const full = detail?.error && ["over_capacity", "not_ready"].includes(detail.error.code);
     panel.state(name === "idle" ? "ready" : name === "waiting" && full ? "full" : name);
     if (name === "waiting" && detail.error) panel.error(detail.error);
-    else if (name === "waiting") panel.notice("lost");
+    else if (name === "waiting") panel.notice(detail.kept ? "lost" : "lost_unkept");
     buttons();
   },
 }, session);
@@ -100,8 +101,7 @@ async function start() {
   try {
     await recording.start(ui.source.value);
   } catch (error) {
-    if (!error.reason) throw error;
-    blocked(error.reason, error.message);
+    blocked(error.reason ?? "other", error.message);
     return;
   }
   listMicrophones();

@@ -3,7 +3,8 @@ const RECORDER_MS = 250;
 const LEVEL_MS = 100;
 const TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
 
-// `on` has piece(data, seconds) and level(peak from 0 to 1).
+// `on` has piece(data, seconds) and level(peak from 0 to 1). Pieces of what begins anew with each connection, as a
+// recorder's do, can't be kept for the next one: `lasting` tells.
 export async function capture(media, on) {
   if (globalThis.AudioWorkletNode) {
     // Where a browser can't resample the microphone itself, its own rate goes out and the server resamples.
@@ -24,7 +25,9 @@ class Worklet {
   #context;
   #node;
   #on;
+  #paused = false;
   #flushed = null;
+  lasting = true;
 
   constructor(context, on) {
     this.#context = context;
@@ -39,6 +42,7 @@ class Worklet {
     this.#node = new AudioWorkletNode(this.#context, "capture", { numberOfOutputs: 0 });
     this.#node.port.onmessage = ({ data }) => {
       if (data.flushed) { this.#flushed?.(); return; }
+      if (this.#paused) return;
       this.#on.level(data.peak);
       this.#on.piece(data.pcm, data.pcm.byteLength / this.bytesPerSecond);
     };
@@ -52,9 +56,9 @@ class Worklet {
 
   halt() {}
 
-  pause() {}
+  pause() { this.#paused = true; }
 
-  resume() {}
+  resume() { this.#paused = false; }
 
   // Resolves when the last piece was given out.
   flush() {
@@ -74,6 +78,7 @@ class Recorder {
   #since = 0;
   #context = new AudioContext();
   #timer;
+  lasting = false;
 
   constructor(media, on) {
     this.#media = new MediaStream(media.getAudioTracks());

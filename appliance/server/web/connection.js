@@ -11,13 +11,13 @@ export class Connection {
   #heard = performance.now();
   #over = false;
 
-  // `on` has ready(config), update(message), pong(id), ended(): all is said,
-  // lost({code, error}): it closed before that; `error` is the server's error message, or null.
+  // `on` has ready(config), update(message), pong(id), warned(error): something was refused, and the stream goes on; ended(): all is said;
+  // lost({error}): it closed before that; `error` is the server's error message, or null.
   constructor(query, token, on) {
     this.#socket = token ? new WebSocket(address(query), ["wlk", `wlk.token.${base64url(token)}`]) : new WebSocket(address(query));
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onmessage = ({ data }) => this.#take(JSON.parse(data), on);
-    this.#socket.onclose = ({ code }) => this.#gone(code, on);
+    this.#socket.onclose = () => this.#gone(on);
     this.#timer = setInterval(() => this.#check(on), PING_MS);
   }
 
@@ -41,6 +41,8 @@ export class Connection {
   #take(message, on) {
     this.#heard = performance.now();
     if (this.#over) return;
+    if (this.#told) on.warned?.(this.#told);
+    this.#told = null;
     switch (message.type) {
       case "config": on.ready(message); break;
       case "pong": on.pong?.(message.id); break;
@@ -54,16 +56,16 @@ export class Connection {
     }
   }
 
-  #gone(code, on) {
+  #gone(on) {
     if (this.#over) return;
     this.#end();
-    on.lost({ code, error: this.#told });
+    on.lost({ error: this.#told });
   }
 
   #check(on) {
     if (performance.now() - this.#heard > SILENT_MS) {
       this.#socket.close();
-      this.#gone(1006, on);
+      this.#gone(on);
     } else {
       this.control({ type: "ping" });
     }

@@ -28,7 +28,7 @@ export class Recording {
   #remaining = 0;
 
   // `page` has state(name, detail), open(clock), update(message), close(), gap(start, end), level(peak), dropped(),
-  // ended(), refused(error), query(); `session` is the SessionClock.
+  // warned(error), ended(source), refused(error), query(); `session` is the SessionClock.
   constructor(page, session) {
     this.#page = page;
     this.#session = session;
@@ -99,6 +99,7 @@ export class Recording {
         this.#measure();
         this.#page.update(message);
       },
+      warned: (error) => this.#page.warned(error),
       ended: () => this.#over(),
       lost: (how) => this.#lost(how),
     });
@@ -120,8 +121,7 @@ export class Recording {
   }
 
   #heard(data, length) {
-    // While it drains, what the flush gives out still belongs to the stream.
-    if (this.#paused || !this.active) return;
+    if (!this.active) return;
     const time = Math.max(0, this.#session.elapsed - length);
     if (this.#ready) { this.#send(data, length, time); return; }
     this.#kept.push([data, length, time]);
@@ -140,7 +140,7 @@ export class Recording {
     this.lag = this.#remaining + (this.#connection?.unsentBytes ?? 0) / (this.#capture?.bytesPerSecond ?? 32000);
   }
 
-  #lost({ code, error }) {
+  #lost({ error }) {
     const wasReady = this.#ready;
     this.#ready = false;
     this.#connection = null;
@@ -155,7 +155,7 @@ export class Recording {
     this.#capture.halt();
     const wait = error?.retry_after_s ? Math.min(error.retry_after_s * 1000, 10000) : RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)];
     this.#attempts += 1;
-    this.#set("waiting", { error, code });
+    this.#set("waiting", { error, kept: this.#capture.lasting });
     this.#retry = setTimeout(() => this.#connect(), wait);
   }
 

@@ -38,7 +38,11 @@ export class Transcript {
   #base = 0;           // the entry that line 0 of the stream is, or would be
   #hiddenWords = 0;    // of entry 0: said before the page was cleared
 
-  get live() { return this.#stream !== null; }
+  // The line that a stream adds to now; its tentative text stands behind it. Undefined where there is none yet.
+  get growing() {
+    const last = this.entries.at(-1);
+    return this.#stream && this.entries.length > this.#base && last?.kind === "line" ? last : undefined;
+  }
 
   // A new stream continues below. `clock` has at(seconds of the stream): seconds of the session.
   open(clock) {
@@ -54,6 +58,7 @@ export class Transcript {
     const changed = this.#stream?.apply(message) ?? null;
     if (changed === null) return null;
     const { lines, pruned, tentative } = this.#stream;
+    if (!this.entries.length && this.#base + changed > 0) this.#cleared(changed);  // the line before has ended
     const added = [];
     for (let i = Math.max(changed, -this.#base); i < pruned + lines.length; i++) added.push(this.#put(this.#base + i, lines[i - pruned]));
     this.tentative = tentative;
@@ -80,9 +85,13 @@ export class Transcript {
     this.entries = [];
     this.wordCount = 0;
     if (!stream) return;
-    const last = stream.lines.at(-1);
-    this.#base = -(stream.pruned + Math.max(0, stream.lines.length - 1));
-    this.#hiddenWords = last?.words?.length ?? 0;
+    this.#cleared(stream.pruned + Math.max(0, stream.lines.length - 1), stream.lines.at(-1)?.words?.length);
+  }
+
+  // Entry 0 is that line of the stream from now on.
+  #cleared(line, hiddenWords = 0) {
+    this.#base = -line;
+    this.#hiddenWords = hiddenWords;
   }
 
   #lastSpeaker() {

@@ -33,8 +33,8 @@ export class View {
       this.#shown[at] ??= this.#add(entries, at);
       this.#fill(this.#shown[at], entries[at]);
     }
-    const last = transcript.live && entries.at(-1)?.kind === "line" && !entries.at(-1).unsure ? this.#shown.at(-1).element.lastChild : this.#home;
-    if (this.#tentative.parentNode !== last) last.append(this.#tentative);
+    const place = transcript.growing ? this.#shown.at(-1).element.lastChild : this.#home;
+    if (this.#tentative.parentNode !== place) place.append(this.#tentative);
     if (this.#tentative.textContent !== tentative) this.#tentative.textContent = tentative;
     if (this.#atEnd) this.#box.scrollTop = this.#box.scrollHeight;
   }
