@@ -8,7 +8,7 @@ const RETRY_MS = [1000, 2000, 4000, 8000];
 const KEPT_S = 30;
 const DRAIN_MS = 20000;
 const MAX_UNSENT_BYTES = 4 << 20;
-const COMING_BACK = ["over_capacity", "not_ready", "restarting", "idle_timeout"];
+const COMING_BACK = ["over_capacity", "too_many_sessions", "not_ready", "restarting", "idle_timeout"];
 
 export class Recording {
   state = "idle";          // starting, connecting, live, paused, waiting (for the server), finishing
