@@ -4,7 +4,6 @@ import base64
 import itertools
 import json
 import re
-import time
 import wave
 from pathlib import Path
 
@@ -30,6 +29,13 @@ def recording(path: Path, said: tuple[Spoken, ...]) -> Path:
     return path
 
 
+NOTE_PERCENTS = """
+window.percents = [];
+const shown = document.getElementById("file-percent");
+new MutationObserver(() => percents.push(shown.textContent)).observe(shown, { childList: true });
+"""
+
+
 def give(browser: Browser, file: Path) -> None:
     browser.until(lambda: browser["file-button"].is_enabled(), "a button for files")
     browser["file"].send_keys(str(file))
@@ -47,15 +53,13 @@ def test_file_is_transcribed_named_and_downloaded(
 ) -> None:
     said = " ".join(spoken.transcript for spoken in librivox)
     browser.open(server.url)
+    browser.run(NOTE_PERCENTS)
     give(browser, recording(tmp_path / "meeting.wav", librivox))
     browser.until_text("status", "Transcribing the file")
     assert browser.frame() == "live" and browser.text("file-name") == "meeting.wav"
-    percents = set()
-    while browser.text("status") == "Transcribing the file":
-        percents.add(browser.text("file-percent"))
-        time.sleep(0.05)
     browser.until_text("status", "Ready")
-    assert len(percents - {"", "0 %", "100 %"}) >= 2
+    percents = [int(text.split()[0]) for text in browser.run("return percents")]
+    assert percents == sorted(percents) and len({*percents} - {0, 100}) >= 5
     assert word_errors(said, browser.said()) <= 8
     assert "File: meeting.wav" in browser.text("committed")
     assert not browser["file-row"].is_displayed() and browser.text("notice") == ""
