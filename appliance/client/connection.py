@@ -40,6 +40,8 @@ async def open_stream(options: ClientOptions) -> AsyncIterator["ClientStream"]:
             compression=None,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
+            # An answer waits behind the audio in the sockets, which a server that is behind reads slowly.
+            ping_timeout=None,
             proxy=None,
         )
     try:

@@ -83,7 +83,9 @@ def told(url: str) -> Iterator[None]:
     try:
         yield
     except ConnectionClosed as error:
-        raise ApplianceError(f"the connection to {where} broke: {error}", "look at the server's log") from error
+        raise ApplianceError(
+            f"the connection to {where} broke: {error}", "look at the server's log", code="closed"
+        ) from error
     except InvalidURI as error:
         raise ApplianceError(f"not a WebSocket address: {url}", "for example wss://127.0.0.1:8000/asr") from error
     except ssl.SSLCertVerificationError as error:

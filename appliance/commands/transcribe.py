@@ -173,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Stream recordings, stdin or a microphone through a running server, or in this process: "
         "the text grows on stderr, and the result goes to stdout, or for several recordings beside each.",
         epilog="Times are seconds (12.5), m:ss or h:mm:ss. Times in the result are those of the whole recording, "
-        "also with --from. Ctrl-C ends the stream: what was committed is still written, and the status is 130.",
+        "also with --from. Ctrl-C ends the stream: what was committed is still written (not of several), status 130.",
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -18,6 +18,8 @@ from appliance.errors import ApplianceError
 OURS = {"type": "config", "useAudioWorklet": False, "mode": "diff", "protocol": 1, "language": "auto"}
 FIELD = {"type": "config", "useAudioWorklet": False, "mode": "full"}
 FIELD_PCM = FIELD | {"useAudioWorklet": True}
+ABORT = "abort"
+"""Instead of an answer: the connection goes away without a word."""
 READY = {"type": "ready_to_stop"}
 PCM = (np.arange(16000) - 8000).astype("<i2").tobytes()
 
@@ -60,6 +62,9 @@ async def server(config: dict[str, Any], *answers: dict[str, Any] | str) -> Asyn
             else:
                 break
         for message in answers:
+            if message == ABORT:
+                socket.transport.abort()
+                return
             await socket.send(message if isinstance(message, str) else json.dumps(message))
 
     async with serve(answer, "127.0.0.1", 0) as running:
@@ -132,6 +137,7 @@ def test_containers_pass_as_they_are(config: dict[str, Any]) -> None:
         (OURS, [{"type": "error", "code": "not_ready", "message": "m", "retry_after_s": 3}], {}, "not_ready", "in 3 s"),
         (FIELD, [{"status": "error", "error": "FFmpeg not found"}], {}, "error", "server: FFmpeg not found"),
         (OURS, [update("One.")], {}, "closed", "before the end of the transcript"),
+        (OURS, [update("One."), ABORT], {}, "closed", "broke"),
         (OURS, ["hello"], {}, "error", "makes no sense: not JSON"),
         (OURS, ["[]"], {}, "error", "makes no sense: no JSON object"),
         (OURS, [update("One.") | {"lines": [{}]}], {}, "error", "makes no sense: KeyError"),
