@@ -103,7 +103,9 @@ def create_bundle(
         write_single(folder, contents, unfinished)
         unfinished.rename(file)
     except OSError as error:
-        raise ApplianceError(f"can't write {folder}: {error.strerror}", "is there room on the disk? df -h") from error
+        raise ApplianceError(
+            f"can't write {error.filename or folder}: {error.strerror}", "is there room on the disk? df -h"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         unfinished.unlink(missing_ok=True)

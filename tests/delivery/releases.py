@@ -59,7 +59,7 @@ def later(folder: Path, before: Release, version: str, change: tuple[str, str, s
 
 
 def _bundle(folder: Path, archive: Path, *words: str) -> Release:
-    for name in ("images", "models", "docs", "LICENSE", "scripts", "systemd", "build"):
+    for name in ("appliance", "build", "deploy", "docs", "images", "LICENSE", "models", "scripts", "systemd"):
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
     done = subprocess.run(

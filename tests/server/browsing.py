@@ -113,8 +113,8 @@ class Browser:
         self.driver.execute_cdp_cmd("Page.navigate", {"url": "about:blank"})
 
     def screenshot(self, name: str) -> None:
-        """Kept for people to look at: in build/screenshots, or where WLK_SCREENSHOTS says."""
-        folder = Path(os.environ.get("WLK_SCREENSHOTS") or ROOT / "build" / "screenshots")
+        """Kept for people to look at: in build/screenshots, or where SCREENSHOTS says."""
+        folder = Path(os.environ.get("SCREENSHOTS") or ROOT / "build" / "screenshots")
         folder.mkdir(parents=True, exist_ok=True)
         time.sleep(0.5)  # colours fade
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})

@@ -146,7 +146,10 @@ def test_the_async_client_and_several_at_once(server: Running, librivox: tuple[S
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 def test_translation_is_english(client: openai.OpenAI, french: Spoken) -> None:
     said = client.audio.translations.create(model="base", file=french.path)
-    assert "whisk" in said.text.lower() and "old" in said.text.lower() and "vieux" not in said.text.lower()
+    words = set(said.text.lower().replace(".", "").split())
+    # A small model finds other words each time; English are they all the same.
+    assert words & {"this", "that", "the", "old"} and words & {"who", "smokes", "smoke", "smoking", "blond", "blonde"}
+    assert not words & {"portez", "ce", "vieux", "au", "juge", "qui", "fume"}
 
 
 def test_models(client: openai.OpenAI) -> None:
