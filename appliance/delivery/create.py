@@ -130,7 +130,7 @@ def _fill(
     for name in _ALONG:
         shutil.copy2(name, folder / Path(name).name)
     for name, patterns in _FOLDERS.items():
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         for file in (file for pattern in patterns for file in Path().glob(pattern)):
             shutil.copy2(file, folder / name / file.name)
     (folder / KEY_FILE).write_bytes(public_pem(key.public_key()))
