@@ -12,6 +12,16 @@ from appliance.speech.audio.formats import unsupported
 from appliance.speech.audio.resample import Channels, Resampler, mixed
 from appliance.speech.types import Samples
 
+CONTAINERS = "aac,aiff,amr,asf,avi,caf,flac,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+"""FFmpeg's names of what is read. Others are scripts and playlists, which open files that they name."""
+
+_OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+
+
+def opened(path: Path) -> InputContainer:
+    """A file of one of the `CONTAINERS`, which opens no other. Raises an `av.FFmpegError` for what is none."""
+    return av.open(f"file:{path}", "r", container_options=_OPEN_OPTIONS)
+
 
 def decode_file(path: Path) -> Iterator[Samples]:
     """All samples of a file's first audio stream, its channels mixed, in pieces as they are decoded.
@@ -34,7 +44,7 @@ def decode_channels(path: Path) -> Iterator[Channels]:
     resampler = Resampler()
     hint = "WebM, Ogg, WAV, FLAC, MP3, MP4 and AAC files work"
     try:
-        with av.open(f"file:{path}", "r") as container:
+        with opened(path) as container:
             if not container.streams.audio:
                 raise unsupported(f"{path} holds no audio", hint)
             for frame in _frames(container, container.streams.audio[0]):
