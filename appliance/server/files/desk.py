@@ -8,7 +8,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import asdict
 
 from appliance.batch.job import MAX_LINE_BYTES, Heard, Job, Segment, Setup, read_answer
@@ -16,6 +16,7 @@ from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from appliance.server.access import Client
 from appliance.server.models import compute_type
+from appliance.server.refusals import restarting
 from appliance.server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class Desk:
         self._turn = asyncio.Lock()
         self._process: Process | None = None
         self._rest: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._open: set[asyncio.Timeout] = set()
 
     @property
     def depth(self) -> int:
@@ -66,11 +69,32 @@ class Desk:
         finally:
             self._taken -= Counter([client.name])  # and forgets who has none
 
+    @contextlib.asynccontextmanager
+    async def until_close(self) -> AsyncIterator[None]:
+        """What is awaited inside ends when `close` is called.
+
+        Raises:
+            ApplianceError: code ``restarting``: it was called, now or before.
+        """
+        if self._closed:
+            raise restarting()
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._open.add(limit)
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise restarting() from error
+            raise
+        finally:
+            self._open.discard(limit)
+
     async def work(self, job: Job) -> AsyncGenerator[Segment | Heard, None]:
         """A file's segments as they are found, and at last how much was heard. Closed early, the work on it ends.
 
         Raises:
-            ApplianceError: the file can't be decoded, is too long, or the process failed.
+            ApplianceError: the file can't be decoded, is too long, the process failed, or `close` was called.
         """
         async with self._turn:
             process = await self._started()
@@ -89,6 +113,13 @@ class Desk:
                 else:
                     self.stop()
 
+    def close(self) -> None:
+        """Take no more files, and let go of those that are here: the server stops."""
+        self._closed = True
+        while self._open:
+            self._open.pop().reschedule(0)
+        self.stop()
+
     def stop(self) -> None:
         """End the process, whatever it does; the next file starts another."""
         process, self._process = self._process, None
@@ -100,6 +131,8 @@ class Desk:
                 process.kill()
 
     async def _started(self) -> Process:
+        if self._closed:
+            raise restarting()
         if self._rest:
             self._rest.cancel()
             self._rest = None
