@@ -1,6 +1,7 @@
 """A file's samples to segments of text, by faster-whisper: silence left out, several windows at once."""
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from appliance.batch.parts import PART_S, parts
 from appliance.errors import ApplianceError
 from appliance.speech.language import choose
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Word
+
+log = logging.getLogger(__name__)
 
 _BATCH = {"cpu": 4, "cuda": 16}
 _PAUSE_MS = 160
@@ -42,9 +45,10 @@ class FileRecognizer:
                 local_files_only=True,
             )
         except (RuntimeError, ValueError, OSError) as error:
+            log.error("%s can't be loaded: %s", setup.encoder_dir, error)
             raise ApplianceError(
-                f"the model in {setup.encoder_dir} can't be loaded for files: {error}",
-                "is there enough memory for it a second time? streams are served all the same",
+                "the model could not be loaded for files",
+                "is there memory for it a second time? the server's log says more; streams are served all the same",
                 code="internal",
             ) from error
         # A folder says how many mels its model takes in a file of its own, which not every folder has.

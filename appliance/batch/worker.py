@@ -6,6 +6,7 @@ memory runs out. Its parent kills it when a job is not wanted any more, and it e
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import sys
@@ -16,6 +17,8 @@ from typing import BinaryIO
 from appliance.batch.job import Job, Setup, error_line
 from appliance.errors import ApplianceError
 from appliance.speech.audio.file import decode_file
+
+log = logging.getLogger(__name__)
 
 _LEAST_PRIORITY = 19
 _FIRST_TO_GO = "1000"
@@ -43,7 +46,9 @@ def main() -> None:
         except ApplianceError as error:
             _refuse(answers, job, error)
         except (MemoryError, RuntimeError) as error:
-            _refuse(answers, job, ApplianceError(f"the file could not be worked on: {error}", code="internal"))
+            log.error("a file could not be worked on: %s: %s", type(error).__name__, error)
+            hint = "send it again; the server's log says more"
+            _refuse(answers, job, ApplianceError("the file could not be worked on", hint, code="internal"))
 
 
 def give_way() -> None:
