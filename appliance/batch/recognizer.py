@@ -11,6 +11,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from appliance.batch.job import Heard, Job, Segment, Setup
+from appliance.batch.length import limited
 from appliance.batch.parts import PART_S, parts
 from appliance.errors import ApplianceError
 from appliance.speech.language import choose
@@ -64,7 +65,7 @@ class FileRecognizer:
         """
         language = None if job.language == "auto" else job.language
         heard = 0
-        for part in parts(_limited(samples, job.max_s), _spoken, PART_S):
+        for part in parts(limited(samples, job.max_s), _spoken, PART_S):
             if language is None and _spoken(part):
                 language = self._language(part, job)
             if language is not None:
@@ -108,19 +109,6 @@ class FileRecognizer:
         )
         for segment in found:
             yield _segment(segment, len(audio) / SAMPLE_RATE_HZ)
-
-
-def _limited(samples: Iterable[Samples], max_s: float) -> Iterator[Samples]:
-    room = round(max_s * SAMPLE_RATE_HZ)
-    for piece in samples:
-        room -= piece.size
-        if room < 0:
-            raise ApplianceError(
-                f"the file is longer than {max_s / 60:g} minutes",
-                "cut it, or raise --max-file-minutes (WLK_MAX_FILE_MINUTES)",
-                code="too_long",
-            )
-        yield piece
 
 
 def _spoken(samples: Samples) -> list[tuple[int, int]]:

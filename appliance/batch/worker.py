@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance.batch.job import Job, Setup, error_line
+from appliance.batch.length import check_length
 from appliance.errors import ApplianceError
 from appliance.speech.audio.file import decode_file
 
@@ -40,6 +41,7 @@ def main() -> None:
     while True:
         job = Job.read(jobs.get())
         try:
+            check_length(Path(job.path), job.max_s)
             recognizer = recognizer or FileRecognizer(setup)
             for answer in recognizer.hear(decode_file(Path(job.path)), job):
                 answers.write(answer.line())
