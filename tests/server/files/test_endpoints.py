@@ -356,6 +356,32 @@ def test_a_process_that_dies_costs_its_file_only(
         assert client.audio.transcriptions.create(model="base", file=librivox[0].path).text
 
 
+def test_a_process_that_dies_in_a_stream_is_told_logged_and_counted(strict: Running, long_file: Path) -> None:
+    import os
+    import signal
+
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    count = 'wlk_refusals_total{code="internal"} '
+
+    def counted() -> float:
+        rows = httpx2.get(f"{strict.url}metrics", headers=headers).text.splitlines()
+        return next(float(row.removeprefix(count)) for row in rows if row.startswith(count))
+
+    before, rows = counted(), len(strict.lines)
+    until(lambda: not workers(strict))
+    asked: dict[str, Any] = {"files": {"file": ("a.wav", long_file.read_bytes())}, "data": {"stream": "true"}}
+    with (
+        httpx2.Client(timeout=60, headers=headers) as http,
+        http.stream("POST", f"{strict.url}v1/audio/transcriptions", **asked) as streamed,
+    ):
+        events = streamed.iter_lines()
+        assert "transcript.text.delta" in next(events)
+        os.kill(workers(strict)[0], signal.SIGKILL)
+        assert '"code":"internal"' in [row for row in events if row][-1]
+    assert counted() == before + 1
+    until(lambda: any("ERROR" in row and "ended with status -9" in row for row in strict.lines[rows:]))
+
+
 def test_memory_is_given_back_and_a_stop_ends_the_work(flags: list[str], long_file: Path, tmp_path: Path) -> None:
     with running(["--no-tls", "--file-idle-s", "0.5", *flags], tmp_path) as server:
         server.wait_for("ready: base")
@@ -399,7 +425,8 @@ def test_a_stop_is_told_to_all_who_sent_a_file(flags: list[str], long_file: Path
             answer = sending.recv(4096)
             assert answer.startswith(b"HTTP/1.1 503") and b"restarting" in answer + sending.recv(4096)
     said = "".join(server.lines)
-    assert "Traceback" not in said and "Exception" not in said and said.count("files: process") == 1
+    assert "Traceback" not in said and "Exception" not in said
+    assert said.count("files: process") == 1 and said.count("the server is shutting down (restarting)") == 3
 
 
 def test_files_are_not_taken_before_the_model_is_loaded(flags: list[str], tmp_path: Path) -> None:
