@@ -368,7 +368,6 @@ def test_a_process_that_dies_in_a_stream_is_told_logged_and_counted(strict: Runn
         return next(float(row.removeprefix(count)) for row in rows if row.startswith(count))
 
     before, rows = counted(), len(strict.lines)
-    until(lambda: not workers(strict))
     asked: dict[str, Any] = {"files": {"file": ("a.wav", long_file.read_bytes())}, "data": {"stream": "true"}}
     with (
         httpx2.Client(timeout=60, headers=headers) as http,
