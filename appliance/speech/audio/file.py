@@ -15,7 +15,7 @@ from appliance.speech.audio.resample import Channels, Resampler, mixed
 from appliance.speech.types import Samples
 
 CONTAINERS = "aac,aiff,amr,asf,avi,caf,flac,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
-"""FFmpeg's names of what is read. Others are scripts and playlists, which open files that they name."""
+"""FFmpeg's names of what is read. Among the others are scripts and playlists, which open files that they name."""
 
 _OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 
@@ -52,7 +52,8 @@ def decode_channels(path: Path) -> Iterator[Channels]:
             for frame in _frames(container, container.streams.audio[0]):
                 yield from resampler.push(frame)
     except av.FFmpegError as error:
-        raise unsupported(f"{path} is no audio that can be decoded: {error.strerror}", hint) from error
+        said = "no kind that is read here" if isinstance(error, av.ArgumentError) else error.strerror
+        raise unsupported(f"{path} is no audio that can be decoded: {said}", hint) from error
     yield from resampler.flush()
 
 
