@@ -1,6 +1,7 @@
 """A file's samples to segments of text, by faster-whisper: silence left out, several windows at once."""
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,13 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from appliance.batch.job import Heard, Job, Segment, Setup
+from appliance.batch.length import limited
 from appliance.batch.parts import PART_S, parts
 from appliance.errors import ApplianceError
 from appliance.speech.language import choose
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Word
+
+log = logging.getLogger(__name__)
 
 _BATCH = {"cpu": 4, "cuda": 16}
 _PAUSE_MS = 160
@@ -42,9 +46,10 @@ class FileRecognizer:
                 local_files_only=True,
             )
         except (RuntimeError, ValueError, OSError) as error:
+            log.error("%s can't be loaded: %s", setup.encoder_dir, error)
             raise ApplianceError(
-                f"the model in {setup.encoder_dir} can't be loaded for files: {error}",
-                "is there enough memory for it a second time? streams are served all the same",
+                "the model could not be loaded for files",
+                "is there memory for it a second time? the server's log says more; streams are served all the same",
                 code="internal",
             ) from error
         # A folder says how many mels its model takes in a file of its own, which not every folder has.
@@ -60,7 +65,7 @@ class FileRecognizer:
         """
         language = None if job.language == "auto" else job.language
         heard = 0
-        for part in parts(_limited(samples, job.max_s), _spoken, PART_S):
+        for part in parts(limited(samples, job.max_s), _spoken, PART_S):
             if language is None and _spoken(part):
                 language = self._language(part, job)
             if language is not None:
@@ -104,19 +109,6 @@ class FileRecognizer:
         )
         for segment in found:
             yield _segment(segment, len(audio) / SAMPLE_RATE_HZ)
-
-
-def _limited(samples: Iterable[Samples], max_s: float) -> Iterator[Samples]:
-    room = round(max_s * SAMPLE_RATE_HZ)
-    for piece in samples:
-        room -= piece.size
-        if room < 0:
-            raise ApplianceError(
-                f"the file is longer than {max_s / 60:g} minutes",
-                "cut it, or raise --max-file-minutes (WLK_MAX_FILE_MINUTES)",
-                code="too_long",
-            )
-        yield piece
 
 
 def _spoken(samples: Samples) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ memory runs out. Its parent kills it when a job is not wanted any more, and it e
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import sys
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance.batch.job import Job, Setup, error_line
+from appliance.batch.length import check_length
 from appliance.errors import ApplianceError
 from appliance.speech.audio.file import decode_file
+
+log = logging.getLogger(__name__)
 
 _LEAST_PRIORITY = 19
 _FIRST_TO_GO = "1000"
@@ -37,13 +41,16 @@ def main() -> None:
     while True:
         job = Job.read(jobs.get())
         try:
+            check_length(Path(job.path), job.max_s)
             recognizer = recognizer or FileRecognizer(setup)
             for answer in recognizer.hear(decode_file(Path(job.path)), job):
                 answers.write(answer.line())
         except ApplianceError as error:
             _refuse(answers, job, error)
         except (MemoryError, RuntimeError) as error:
-            _refuse(answers, job, ApplianceError(f"the file could not be worked on: {error}", code="internal"))
+            log.error("a file could not be worked on: %s: %s", type(error).__name__, error)
+            hint = "send it again; the server's log says more"
+            _refuse(answers, job, ApplianceError("the file could not be worked on", hint, code="internal"))
 
 
 def give_way() -> None:

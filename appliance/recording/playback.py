@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from appliance.errors import UsageError
+from appliance.speech.audio.file import opened
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
 FRAME_S = 0.1
@@ -123,7 +124,7 @@ def paced(samples: Iterable[Samples], pace: Pace, stop: threading.Event | None =
 def duration_s(path: Path) -> float | None:
     """How long a recording says it is; None where it doesn't, or can't be read (decoding tells why)."""
     try:
-        with av.open(f"file:{path}", "r") as container:
+        with opened(path) as container:
             stream = container.streams.audio[0] if container.streams.audio else None
             if stream is not None and stream.duration and stream.time_base:
                 return float(stream.duration * stream.time_base)

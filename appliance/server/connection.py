@@ -16,7 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
 from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control
-from appliance.server.service import STOP_GRACE_S, Service, restarting
+from appliance.server.refusals import restarting
+from appliance.server.service import STOP_GRACE_S, Service
 from appliance.server.streams import stream_options
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder

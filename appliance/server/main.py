@@ -23,7 +23,7 @@ _ROTATION_TICKS = 600
 """A minute: how often a running server looks whether its certificate is due, or another lies on disk."""
 _MOST_SESSIONS = 1000
 _HTTP_CONNECTIONS = 64
-"""Connections beside those of clients that stream."""
+"""Connections beside those of clients that stream, and of those that wait for a file."""
 
 
 class Server(uvicorn.Server):
@@ -77,7 +77,7 @@ def run_server(settings: Settings) -> None:
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,
         ws_ping_timeout=None,
-        limit_concurrency=(settings.max_sessions or _MOST_SESSIONS) + _HTTP_CONNECTIONS,
+        limit_concurrency=(settings.max_sessions or _MOST_SESSIONS) + settings.file_queue + _HTTP_CONNECTIONS,
         timeout_graceful_shutdown=2,
         ssl_certfile=files.certificate if files else None,
         ssl_keyfile=files.key if files else None,

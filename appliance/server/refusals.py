@@ -48,6 +48,11 @@ class FieldError(ApplianceError):
         self.field = field
 
 
+def restarting() -> ApplianceError:
+    """What a client is told while the server stops."""
+    return ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
+
+
 async def refuse(request: Request, error: Exception) -> Response:
     """What a route raises for its client, before it sent anything."""
     assert isinstance(error, ApplianceError)

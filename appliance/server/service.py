@@ -18,6 +18,7 @@ from appliance.server.files.desk import Desk
 from appliance.server.memory import release_code, trim_until
 from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
+from appliance.server.refusals import restarting
 from appliance.server.settings import Settings
 from appliance.server.streams import load_engine
 from appliance.server.tokens import read_tokens
@@ -34,11 +35,6 @@ _AUDIO_THREADS = 8
 
 STOP_GRACE_S = 5.0
 """How long clients' last words are worked on after a stop signal; container engines kill after 10 s."""
-
-
-def restarting() -> ApplianceError:
-    """What a client is told while the server stops."""
-    return ApplianceError("the server is shutting down", "connect again in a moment", code="restarting")
 
 
 class Stoppable(Protocol):
@@ -182,7 +178,7 @@ class Service:
         """Ask all connections to end, and wait for them a bounded time."""
         self.status = "stopping"
         self._idle.clear()
-        self.files.stop()
+        self.files.close()
         for connection in list(self._connections):
             connection.stop()
         if self._connections:
@@ -192,7 +188,7 @@ class Service:
     def close(self) -> None:
         """Free the threads, after the last connection."""
         self._closed.set()
-        self.files.stop()
+        self.files.close()
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
         if self._engine:
             self._engine.close()

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         8, ge=1, le=1000, description="files that may be sent, wait or be worked on; one more is told to come back"
     )
     file_threads: int = Field(
-        0, ge=0, le=256, description="CPU threads that work on files, at lowest priority; 0: half of the cores"
+        0, ge=0, le=256, description="CPU threads that work on files, at lowest priority; 0: half of --workers"
     )
     file_idle_s: float = Field(
         300.0, gt=0, le=86400, description="seconds without a file after which the memory for files is given back"

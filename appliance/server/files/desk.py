@@ -2,23 +2,18 @@
 
 import asyncio
 import contextlib
-import json
-import logging
 import os
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from dataclasses import asdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
-from appliance.batch.job import MAX_LINE_BYTES, Heard, Job, Segment, Setup, read_answer
+from appliance.batch.job import Heard, Job, Segment, Setup
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from appliance.server.access import Client
+from appliance.server.files.process import Worker
 from appliance.server.models import compute_type
+from appliance.server.refusals import restarting
 from appliance.server.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 class Desk:
@@ -32,8 +27,10 @@ class Desk:
         self._places = settings.file_queue
         self._taken: Counter[str] = Counter()
         self._turn = asyncio.Lock()
-        self._process: Process | None = None
+        self._worker: Worker | None = None
         self._rest: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._open: set[asyncio.Timeout] = set()
 
     @property
     def depth(self) -> int:
@@ -66,17 +63,38 @@ class Desk:
         finally:
             self._taken -= Counter([client.name])  # and forgets who has none
 
+    @contextlib.asynccontextmanager
+    async def until_close(self) -> AsyncIterator[None]:
+        """What is awaited inside ends when `close` is called.
+
+        Raises:
+            ApplianceError: code ``restarting``: it was called, now or before.
+        """
+        if self._closed:
+            raise restarting()
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._open.add(limit)
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise restarting() from error
+            raise
+        finally:
+            self._open.discard(limit)
+
     async def work(self, job: Job) -> AsyncGenerator[Segment | Heard, None]:
         """A file's segments as they are found, and at last how much was heard. Closed early, the work on it ends.
 
         Raises:
-            ApplianceError: the file can't be decoded, is too long, or the process failed.
+            ApplianceError: the file can't be decoded, is too long, the process failed, or `close` was called.
         """
         async with self._turn:
-            process = await self._started()
+            worker = await self._started()
             answered = False
             try:
-                async with contextlib.aclosing(_answers(process, job)) as answers:
+                async with contextlib.aclosing(worker.answers(job)) as answers:
                     async for answer in answers:
                         answered = isinstance(answer, Heard)
                         yield answer
@@ -84,52 +102,38 @@ class Desk:
                 answered = error.code != "internal"
                 raise
             finally:
-                if answered:
-                    self._rest = asyncio.get_running_loop().call_later(self._settings.file_idle_s, self.stop)
+                if answered and not self._closed:
+                    self._rest = asyncio.get_running_loop().call_later(self._settings.file_idle_s, self._end)
                 else:
-                    self.stop()
+                    self._end()
 
-    def stop(self) -> None:
-        """End the process, whatever it does; the next file starts another."""
-        process, self._process = self._process, None
+    def close(self) -> None:
+        """Take no more files, and let go of those that are here: the server stops."""
+        self._closed = True
+        while self._open:
+            self._open.pop().reschedule(0)
+        if not self._turn.locked():  # else the process ends with the work on its file
+            self._end()
+
+    def _end(self) -> None:
+        """End the process; the next file starts another."""
+        worker, self._worker = self._worker, None
+        self._keep()
+        if worker:
+            worker.end()
+
+    def _keep(self) -> None:
         if self._rest:
             self._rest.cancel()
             self._rest = None
-        if process and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
 
-    async def _started(self) -> Process:
-        if self._rest:
-            self._rest.cancel()
-            self._rest = None
-        if self._process is None or self._process.returncode is not None:
-            words = [sys.executable, "-m", "appliance.batch.worker", json.dumps(asdict(self._setup))]
-            # Threads that wait for others would spin, at the streams' cost.
-            quiet = {**os.environ, "KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE"}
-            self._process = await asyncio.create_subprocess_exec(
-                *words, stdin=PIPE, stdout=PIPE, env=quiet, limit=MAX_LINE_BYTES
-            )
-            log.info("files: process %d started", self._process.pid)
-        return self._process
-
-
-async def _answers(process: Process, job: Job) -> AsyncGenerator[Segment | Heard, None]:
-    assert process.stdin and process.stdout
-    with contextlib.suppress(ConnectionError):  # it ended; then there is no answer either
-        process.stdin.write(job.line())
-        await process.stdin.drain()
-    while line := await process.stdout.readline():
-        answer = read_answer(line)
-        yield answer
-        if isinstance(answer, Heard):
-            return
-    status = await process.wait()
-    raise ApplianceError(
-        f"the process that works on files ended with status {status}",
-        "send the file again; the server's log says more (-9: there was not enough memory)",
-        code="internal",
-    )
+    async def _started(self) -> Worker:
+        if self._closed:
+            raise restarting()
+        self._keep()
+        if self._worker is None or not self._worker.alive:
+            self._worker = await Worker.start(self._setup)
+        return self._worker
 
 
 def _threads(settings: Settings) -> int:

@@ -10,22 +10,25 @@ from dataclasses import replace
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from appliance.batch.job import Heard, Job, Segment
 from appliance.errors import ApplianceError
 from appliance.log import session
 from appliance.server.access import peer
+from appliance.server.connection import SEND_TIMEOUT_S
 from appliance.server.files import openai, whisperx
 from appliance.server.files.form import Form, received
 from appliance.server.files.result import Result
 from appliance.server.refusals import openai_error
-from appliance.server.service import Service, restarting
+from appliance.server.service import Service
 from appliance.speech.hypothesis import Task
 
 log = logging.getLogger(__name__)
 
 UPLOADS_FOLDER = "uploads"
+_LAST_WORD_S = 1.0
+"""How long a client has to take an error after its first event: it may come while the server stops."""
 _SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 
 Answers = AsyncGenerator[Segment | Heard, None]
@@ -60,20 +63,21 @@ class Files:
             service.engine()
             with service.files.place(client):
                 log.info("%s: sends a file", client)
-                async with received(
+                form_comes = received(
                     request,
                     self.file_field,
                     settings.state_dir / UPLOADS_FOLDER,
                     limit_bytes=settings.max_upload_mb * 1_000_000,
                     silence_s=settings.idle_timeout_s,
-                ) as form:
-                    await self.serve(form, service, receive, send, request.scope)
+                )
+                async with contextlib.AsyncExitStack() as kept:
+                    async with service.files.until_close():
+                        form = await kept.enter_async_context(form_comes)
+                    await self.serve(form, service, receive, patient(send), request.scope)
         except ClientDisconnect:
             log.info("%s: went away", client)
         except ApplianceError as error:
-            log.info("%s: %s (%s)", client, error.message, error.code)
-            if service.status == "stopping":
-                raise restarting() from error
+            _log(str(client), error)
             raise
 
     async def serve(self, form: Form, service: Service, receive: Receive, send: Send, scope: Scope) -> None:
@@ -95,11 +99,12 @@ class OpenAiFiles(Files):
             temperature=wanted.temperature,
             words=wanted.words,
         )
-        async with _work(service, job, receive) as answers:
-            if wanted.stream:
-                await _stream(answers, send)
-            else:
-                await openai.answer(wanted, self._task, await _all(answers))(scope, receive, send)
+        if wanted.stream:
+            await _stream(service, job, receive, send)
+            return
+        result = await _result(service, job, receive)
+        answer = await asyncio.to_thread(openai.answer, wanted, self._task, result)
+        await answer(scope, receive, send)
 
 
 class WhisperXFiles(Files):
@@ -110,8 +115,8 @@ class WhisperXFiles(Files):
     async def serve(self, form: Form, service: Service, receive: Receive, send: Send, scope: Scope) -> None:
         wanted = whisperx.parse(form.fields)
         job = replace(_job(form, service, wanted.language), words=True, prompt=service.settings.initial_prompt)
-        async with _work(service, job, receive) as answers:
-            await whisperx.answer(await _all(answers))(scope, receive, send)
+        answer = await asyncio.to_thread(whisperx.answer, await _result(service, job, receive))
+        await answer(scope, receive, send)
 
 
 async def models(request: Request) -> Response:
@@ -143,15 +148,16 @@ def _job(form: Form, service: Service, language: str) -> Job:
 
 @contextlib.asynccontextmanager
 async def _work(service: Service, job: Job, receive: Receive) -> AsyncIterator[Answers]:
-    """A file's answers, for as long as its client is there.
+    """A file's answers, for as long as its client is there and the server does not stop.
 
     Raises:
         ClientDisconnect: it went away; the work has ended.
+        ApplianceError: the server stops, or what `Desk.work` raises.
     """
     started = time.monotonic()
     gone = asyncio.ensure_future(_gone(receive))
     try:
-        async with contextlib.aclosing(service.files.work(job)) as answers:
+        async with service.files.until_close(), contextlib.aclosing(service.files.work(job)) as answers:
 
             async def attended() -> Answers:
                 while True:
@@ -183,32 +189,57 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _all(answers: Answers) -> Result:
+def _log(who: str, error: ApplianceError) -> None:
+    level = logging.ERROR if error.code == "internal" else logging.INFO
+    log.log(level, "%s: %s (%s)", who, error.message, error.code)
+
+
+def patient(send: Send) -> Send:
+    """The same, which does not wait for ever for a client that takes nothing: `ClientDisconnect`."""
+
+    async def limited(message: Message) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await send(message)
+        except TimeoutError as error:
+            raise ClientDisconnect from error
+
+    return limited
+
+
+async def _result(service: Service, job: Job, receive: Receive) -> Result:
     segments: list[Segment] = []
-    async for answer in answers:
-        if isinstance(answer, Heard):
-            return Result(segments, answer.duration_s, answer.language)
-        segments.append(answer)
+    async with _work(service, job, receive) as answers:
+        async for answer in answers:
+            if isinstance(answer, Heard):
+                return Result(segments, answer.duration_s, answer.language)
+            segments.append(answer)
     raise AssertionError("the answers ended without their end")
 
 
-async def _stream(answers: Answers, send: Send) -> None:
+async def _stream(service: Service, job: Job, receive: Receive, send: Send) -> None:
     """Server-sent events; they begin with the first text, so that a file that can't be read has its own status."""
     segments: list[Segment] = []
     begun = False
     try:
-        async for answer in answers:
-            if not begun:
-                await send({"type": "http.response.start", "status": 200, "headers": _SSE})
-                begun = True
-            if isinstance(answer, Heard):
-                body = openai.done_event(Result(segments, answer.duration_s, answer.language))
-            else:
-                body = openai.delta_event(answer.text if segments else answer.text.lstrip())
-                segments.append(answer)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        async with _work(service, job, receive) as answers:
+            async for answer in answers:
+                if not begun:
+                    begun = True
+                    await send({"type": "http.response.start", "status": 200, "headers": _SSE})
+                if isinstance(answer, Heard):
+                    body = openai.done_event(Result(segments, answer.duration_s, answer.language))
+                else:
+                    body = openai.delta_event(answer.text if segments else answer.text.lstrip())
+                    segments.append(answer)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
     except ApplianceError as error:
         if not begun:
             raise
-        await send({"type": "http.response.body", "body": openai.sse(openai_error(error)), "more_body": True})
+        _log("file", error)
+        service.metrics.refused(error.code)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_S):
+                await send({"type": "http.response.body", "body": openai.sse(openai_error(error))})
+        return
     await send({"type": "http.response.body", "body": b""})

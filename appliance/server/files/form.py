@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ MAX_FIELDS = 32
 MAX_FIELD_BYTES = 16 * 1024
 _MAX_AROUND_BYTES = MAX_FIELDS * (MAX_FIELD_BYTES + 1024)
 """What a form may hold beside its file."""
+
+LEAST_BYTES_PER_S = 4000
+"""How fast a file comes at least, on average: as speech, well compressed, is spoken."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORM_HINT = "send multipart/form-data with the audio as {}, for example: curl -F {}=@talk.mp3 ..."
@@ -53,19 +57,23 @@ async def received(
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit_bytes + _MAX_AROUND_BYTES:
         raise _too_large(limit_bytes)
-    with contextlib.ExitStack() as kept:
+    with told(folder):
+        file = await asyncio.to_thread(_nameless, folder)
+    try:
         with told(folder):
-            file = kept.enter_context(await asyncio.to_thread(_nameless, folder))
             reader = Reader(boundary, Form(file), file_field, limit_bytes)
-            async for piece in _pieces(request, silence_s):
+            async for piece in _pieces(request, limit_bytes, silence_s):
                 await asyncio.to_thread(reader.write, piece)
             form = await asyncio.to_thread(reader.finish)
         yield form
+    finally:
+        await asyncio.to_thread(_close, file)  # which frees its blocks: of a large file that takes a while
 
 
-async def _pieces(request: Request, silence_s: float) -> AsyncIterator[bytes]:
-    """The body as it comes, unless nothing comes for too long."""
+async def _pieces(request: Request, limit_bytes: int, silence_s: float) -> AsyncIterator[bytes]:
+    """The body as it comes, unless it is too much, nothing comes for too long, or little for longer."""
     pieces = aiter(request.stream())
+    begun, size = time.monotonic(), 0
     while True:
         try:
             async with asyncio.timeout(silence_s):
@@ -76,6 +84,16 @@ async def _pieces(request: Request, silence_s: float) -> AsyncIterator[bytes]:
             ) from error
         if piece is None:
             return
+        size += len(piece)
+        if size > limit_bytes + _MAX_AROUND_BYTES:
+            raise _too_large(limit_bytes)
+        passed_s = time.monotonic() - begun
+        if passed_s > silence_s and size < passed_s * LEAST_BYTES_PER_S:
+            raise ApplianceError(
+                f"only {size} bytes came in {passed_s:.0f} s",
+                f"send the file faster, {LEAST_BYTES_PER_S} bytes a second at least, or compressed (MP3, M4A, Opus)",
+                code="idle_timeout",
+            )
         yield piece
 
 
@@ -93,6 +111,11 @@ def _boundary(request: Request, file_field: str) -> bytes:
 def _nameless(folder: Path) -> IO[bytes]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return tempfile.TemporaryFile(dir=folder)
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # what found no room is not wanted any more
+        file.close()
 
 
 def _too_large(limit_bytes: int) -> ApplianceError:

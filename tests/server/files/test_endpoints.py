@@ -359,6 +359,31 @@ def test_a_process_that_dies_costs_its_file_only(
         assert client.audio.transcriptions.create(model="base", file=librivox[0].path).text
 
 
+def test_a_process_that_dies_in_a_stream_is_told_logged_and_counted(strict: Running, long_file: Path) -> None:
+    import os
+    import signal
+
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    count = 'wlk_refusals_total{code="internal"} '
+
+    def counted() -> float:
+        rows = httpx2.get(f"{strict.url}metrics", headers=headers).text.splitlines()
+        return next(float(row.removeprefix(count)) for row in rows if row.startswith(count))
+
+    before, rows = counted(), len(strict.lines)
+    asked: dict[str, Any] = {"files": {"file": ("a.wav", long_file.read_bytes())}, "data": {"stream": "true"}}
+    with (
+        httpx2.Client(timeout=60, headers=headers) as http,
+        http.stream("POST", f"{strict.url}v1/audio/transcriptions", **asked) as streamed,
+    ):
+        events = streamed.iter_lines()
+        assert "transcript.text.delta" in next(events)
+        os.kill(workers(strict)[0], signal.SIGKILL)
+        assert '"code":"internal"' in [row for row in events if row][-1]
+    assert counted() == before + 1
+    until(lambda: any("ERROR" in row and "ended with status -9" in row for row in strict.lines[rows:]))
+
+
 def test_memory_is_given_back_and_a_stop_ends_the_work(flags: list[str], long_file: Path, tmp_path: Path) -> None:
     with running(["--no-tls", "--file-idle-s", "0.5", *flags], tmp_path) as server:
         server.wait_for("ready: base")
@@ -376,6 +401,34 @@ def test_memory_is_given_back_and_a_stop_ends_the_work(flags: list[str], long_fi
             assert asked.result().status_code == 503 and asked.result().json()["code"] == "restarting"
         assert not Path(f"/proc/{worker}").exists()
     assert "Traceback" not in "".join(server.lines) and "Warning" not in "".join(server.lines)
+
+
+def test_a_stop_is_told_to_all_who_sent_a_file(flags: list[str], long_file: Path, tmp_path: Path) -> None:
+    """One that is worked on and has had text, one that waits, and one that is being sent."""
+    with running(["--no-tls", *flags], tmp_path) as server:
+        server.wait_for("ready: base")
+        asked = {"file": ("a.wav", long_file.read_bytes())}
+        url = f"{server.url}v1/audio/transcriptions"
+        with (
+            httpx2.Client(timeout=60) as http,
+            http.stream("POST", url, files=asked, data={"stream": "true"}) as streamed,
+            concurrent.futures.ThreadPoolExecutor(1) as pool,
+            contextlib.closing(begun(server, long_file.read_bytes(), whole=False)) as sending,
+        ):
+            events = streamed.iter_lines()
+            assert "transcript.text.delta" in next(events)
+            waiting = pool.submit(httpx2.post, url, files=asked, timeout=60)
+            until(lambda: sum("sends a file" in row for row in server.lines) == 3)
+            time.sleep(0.5)
+            assert server.stop() == 0
+            assert '"code":"restarting"' in [row for row in events if row][-1]
+            assert waiting.result().status_code == 503
+            assert waiting.result().json()["error"]["code"] == "restarting"
+            answer = sending.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 503") and b"restarting" in answer + sending.recv(4096)
+    said = "".join(server.lines)
+    assert "Traceback" not in said and "Exception" not in said
+    assert said.count("files: process") == 1 and said.count("the server is shutting down (restarting)") == 3
 
 
 def test_files_are_not_taken_before_the_model_is_loaded(flags: list[str], tmp_path: Path) -> None:

@@ -29,7 +29,10 @@ FILE = part("file", b"RIFF\r\n--almost" * 100, "a b.wav")
 class Asked:
     """A request whose body comes in pieces, and then nothing, or the client's going away."""
 
-    def __init__(self, pieces: Sequence[bytes], *, content_type: str = FORM, length: int | None = None) -> None:
+    def __init__(
+        self, pieces: Sequence[bytes], *, content_type: str = FORM, length: int | None = None, pause_s: float = 0.0
+    ) -> None:
+        self._pause_s = pause_s
         self._pieces: AsyncIterator[Message] = self._messages(pieces)
         headers = [(b"content-type", content_type.encode())]
         headers += [(b"content-length", str(length).encode())] if length is not None else []
@@ -42,6 +45,7 @@ class Asked:
 
     async def _messages(self, pieces: Sequence[bytes]) -> AsyncIterator[Message]:
         for piece in pieces[:-1]:
+            await asyncio.sleep(self._pause_s)
             yield {"type": "http.request", "body": piece, "more_body": True}
         if pieces[-1] == b"gone":
             yield {"type": "http.disconnect"}
@@ -115,6 +119,21 @@ def test_too_large_by_what_is_said_and_by_what_comes(tmp_path: Path) -> None:
     piece = bytes(1000)
     comes = Asked([part("file", b"", "a")[:-2], *[piece] * 1000])
     assert refused(comes, tmp_path).code == "too_large" and comes.reads < 20
+
+
+def test_what_comes_after_the_last_boundary_counts_too(tmp_path: Path) -> None:
+    comes = Asked([FILE + END, *[bytes(100_000)] * 100])
+    assert refused(comes, tmp_path).code == "too_large" and comes.reads < 10
+
+
+def test_an_upload_that_trickles(tmp_path: Path) -> None:
+    """It never stands still for as long as it may: let go of at 1000 bytes a second, and not at a million."""
+    slow = Asked([FILE[at : at + 10] for at in range(0, 1000, 10)], pause_s=0.01)
+    error = refused(slow, tmp_path, silence_s=0.2)
+    assert error.code == "idle_timeout" and "bytes came in" in error.message and slow.reads < 50
+    body = part("file", bytes(100_000), "a") + END
+    steady = Asked([body[at : at + 10_000] for at in range(0, len(body), 10_000)], pause_s=0.01)
+    assert read(steady, tmp_path, limit_bytes=100_000, silence_s=0.05)[0].size == 100_000
 
 
 def test_an_upload_that_stands_still_and_one_that_breaks_off(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""The process that works on files, when it does not: the real one, which finds no model or is held up."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.batch.job import Job, Setup
+from appliance.errors import ApplianceError
+from appliance.log import session
+from appliance.server.files.process import Worker
+
+
+async def nothing(worker: Worker) -> None:
+    pass
+
+
+def failed(folder: Path, meanwhile: Callable[[Worker], Awaitable[None]] = nothing) -> ApplianceError:
+    """How a job ends, where there is no model to load."""
+
+    async def run() -> None:
+        with session():
+            worker = await Worker.start(Setup(str(folder), "cpu", "int8", 1))
+        try:
+            await meanwhile(worker)
+            async with asyncio.timeout(60):
+                async for _ in worker.answers(Job(str(folder / "none"))):
+                    pass
+        finally:
+            worker.end()
+            for _ in range(1000):
+                if worker.alive:
+                    await asyncio.sleep(0.01)
+
+    with pytest.raises(ApplianceError) as caught:
+        asyncio.run(run())
+    assert caught.value.code == "internal" and str(folder) not in str(caught.value)
+    return caught.value
+
+
+def test_what_it_prints_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With where things lie, which no client is told."""
+    assert failed(tmp_path).message == "the model could not be loaded for files"
+    [said] = [row for row in caplog.records if row.levelname == "WARNING"]
+    assert said.name == "appliance.server.files.process" and said.message.startswith("files: process ")
+    assert f"{tmp_path} can't be loaded" in said.message
+
+
+def test_one_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.server.files.process.STILL_S", 0.2)
+
+    async def hold(worker: Worker) -> None:
+        os.kill(worker.pid, signal.SIGSTOP)
+
+    assert "hangs" in failed(tmp_path, hold).message
+
+
+def test_one_that_works_for_too_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.server.files.process.STILL_S", 0.05)
+    monkeypatch.setattr("appliance.server.files.process.MOST_CPU_S", -1.0)
+    assert "hangs" in failed(tmp_path).message
+
+
+def test_one_that_is_killed(tmp_path: Path) -> None:
+    async def kill(worker: Worker) -> None:
+        os.kill(worker.pid, signal.SIGKILL)
+
+    assert "ended with status -9" in failed(tmp_path, kill).message
+
+
+def test_one_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert "can't be started" in failed(tmp_path).message
