@@ -127,6 +127,21 @@ def test_dropped_file_can_be_cancelled_and_another_one_refused(
     assert browser.said() == said
 
 
+def test_file_that_changes_while_it_is_read_is_told(
+    server: Running, browser: Browser, tmp_path: Path, librivox: tuple[Spoken, ...]
+) -> None:
+    browser.open(server.url)
+    long = recording(tmp_path / "long.wav", librivox * 3)
+    give(browser, long)
+    browser.until_said(3)
+    long.write_bytes(b"something else")
+    browser.until_text("notice", "The file can't be read")
+    browser.until_text("status", "Ready")
+    assert len(browser.said().split()) >= 3
+    sessions = "fetch('readyz').then((answer) => answer.json()).then(({ sessions }) => arguments[0](sessions))"
+    browser.until(lambda: browser.driver.execute_async_script(sessions) == 0, "the stream closed")
+
+
 def test_captions_fill_the_screen_and_change_their_size(server: Running, browser: Browser) -> None:
     browser.open(server.url)
     browser.start()

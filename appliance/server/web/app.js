@@ -67,8 +67,7 @@ const text = {
 };
 
 function refused(error) {
-  if (error.code === "lost") panel.notice("lost_file");
-  else panel.error(error);
+  panel.error(error);
   if (error.code !== "unauthorized") return;
   token.value = "";
   ui["token-form"].hidden = false;

@@ -68,10 +68,16 @@ export class FileJob {
       ended: end,
       lost: ({ error }) => { failure = error ?? { code: "lost" }; end(); },
     });
-    await this.#until(() => ready);
-    await this.#send(file, connection);
-    await this.#until(() => false);
-    connection.close();
+    try {
+      await this.#until(() => ready);
+      await this.#send(file, connection);
+      await this.#until(() => false);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      failure = { code: "unreadable" };
+    } finally {
+      connection.close();
+    }
     return failure;
   }
 

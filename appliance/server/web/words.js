@@ -1,4 +1,4 @@
-// All words of the page. A key with _hint says what to do; error_* are the server's error codes.
+// All words of the page. A key with _hint says what to do; error_* are the server's error codes, and file.js's own.
 export const WORDS = {
   en: {
     title: "Live transcript", other_language: "中文", certificate: "Certificate", skip: "Skip to the transcript",
@@ -30,7 +30,8 @@ export const WORDS = {
     trust: "Trust this device's certificate",
     lost: "Connection lost.", lost_hint: "The text so far stays. The last 30 seconds of sound are kept and sent when the server answers.",
     lost_unkept: "Connection lost.", lost_unkept_hint: "The text so far stays. What you say now is not heard; it goes on when the server answers.",
-    lost_file: "The connection was lost before the file was through.", lost_file_hint: "The text so far stays. Choose the file again.",
+    error_lost: "The connection was lost before the file was through.", error_lost_hint: "The text so far stays. Choose the file again.",
+    error_unreadable: "The file can't be read.", error_unreadable_hint: "It was changed or moved meanwhile, or it is a folder. The text so far stays. Choose a file again.",
     slow: "The network or the server is too slow: some speech is left out.", slow_hint: "It goes on by itself when there is room.",
     busy_page: "A recording is running.", busy_page_hint: "Stop it before a file is transcribed.",
     no_sound: "This file holds nothing.", no_sound_hint: "Choose a recording.",
@@ -73,7 +74,8 @@ export const WORDS = {
     trust: "信任本设备的证书",
     lost: "连接已断开。", lost_hint: "已有文字会保留。最近 30 秒的声音会留存，服务器恢复后发送。",
     lost_unkept: "连接已断开。", lost_unkept_hint: "已有文字会保留。现在说的话不会收录；服务器恢复后会继续。",
-    lost_file: "文件尚未完成，连接就断开了。", lost_file_hint: "已有文字会保留。请重新选择文件。",
+    error_lost: "文件尚未完成，连接就断开了。", error_lost_hint: "已有文字会保留。请重新选择文件。",
+    error_unreadable: "无法读取这个文件。", error_unreadable_hint: "文件可能已被改动或移走，或者它是一个文件夹。已有文字会保留。请重新选择文件。",
     slow: "网络或服务器太慢：有些话未能收录。", slow_hint: "恢复后会自动继续。",
     busy_page: "正在录音。", busy_page_hint: "请先停止，再转写文件。",
     no_sound: "这个文件是空的。", no_sound_hint: "请选择一段录音。",
