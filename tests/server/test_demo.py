@@ -43,6 +43,7 @@ def test_demo_hears_and_says_errors(server: Running, browser: Browser, librivox:
     browser.until_text("tentative", " ")
     browser.until(lambda: len(browser.text("committed").split()) >= 5, "committed words")
     assert microphones(browser) == ["ended", "live"]
+    assert browser.run("return document.getElementById('text').lang") == "en"
     browser.click("toggle")
     browser.until_text("state", "Ready")
     assert browser.text("error") == browser.text("tentative") == "" and microphones(browser) == ["ended", "ended"]
