@@ -11,7 +11,7 @@ const MOST_LAG_S = 20;
 
 export class FileJob {
   active = false;
-  lag = 0;
+  lag = 0;                 // null where nothing tells
   #page;
   #cancelled = new AbortController();
   #over = true;            // of one connection
@@ -103,7 +103,7 @@ export class FileJob {
 
   // As #stream. The text comes in one piece too.
   async #whole(file) {
-    this.lag = 0;
+    this.lag = null;
     this.#page.state("sending");
     const { answer, failure } = await upload(file, this.#page.query().language, token.value, this.#cancelled.signal, {
       progress: (share) => this.#page.progress(share),

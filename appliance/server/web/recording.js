@@ -180,13 +180,12 @@ export class Recording {
       this.#page.refused(error);
       return;
     }
-    // Text that was not firm yet stays as it is until its sound is heard again.
-    if (!this.#capture.lasting) this.#page.close();
     if (wasReady) this.#heardTo = Math.max(this.#page.until(), this.#clock.at(Math.max(0, this.#answered - this.#remaining)));
     if (this.#stoppedAt !== null && !this.#comesBack()) {
       this.#over();
       return;
     }
+    if (!this.#capture.lasting) this.#page.close();  // else text that is not firm yet stays until its sound is heard again
     this.#capture.halt();
     const wait = error?.retry_after_s ? Math.min(error.retry_after_s * 1000, 10000) : RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)];
     this.#attempts += 1;

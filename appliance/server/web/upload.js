@@ -3,7 +3,7 @@
 const HEAD_BYTES = 8;
 
 export async function indexMayBeLast(file) {
-  const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
+  const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer().catch(() => new ArrayBuffer(HEAD_BYTES)));
   return String.fromCharCode(...head.slice(4)) === "ftyp";
 }
 
