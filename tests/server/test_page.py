@@ -1,5 +1,6 @@
 """The page in a real browser, with a recording as its microphone, over wss: words appear, and what may hinder them."""
 
+import base64
 import json
 import signal
 import time
@@ -217,8 +218,23 @@ def test_full_server_is_told_and_waited_for(server: Running, browser: Browser) -
     browser.stop()
 
 
+NOTE_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(address, offered = []) {
+    super(address, offered);
+    sockets.push([String(address), offered]);
+  }
+};
+"""
+
+
+def base64url(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 def test_token_is_asked_for_once_and_stays_out_of_the_address(strict: Running, browser: Browser) -> None:
-    browser.open(strict.url)
+    browser.open(strict.url, before=NOTE_SOCKETS)
     browser.until(lambda: browser["toggle"].is_enabled(), "a button to start with")
     browser.click("toggle")
     for given in ("wrong", TOKEN):
@@ -232,7 +248,10 @@ def test_token_is_asked_for_once_and_stays_out_of_the_address(strict: Running, b
     browser.start()
     browser.stop()
     asked = browser.run("return [location, ...performance.getEntries().map((entry) => entry.name)].join(' ')")
-    assert "token" not in asked and "sesam" not in asked and "%C3%A9" not in asked
+    sockets = browser.run("return sockets")
+    assert [offered for _, offered in sockets[-2:]] == [["wlk", f"wlk.token.{base64url(TOKEN)}"]] * 2
+    for address in [asked, *(address for address, _ in sockets)]:
+        assert not any(part in address for part in ("token", "sesam", "%C3%A9", base64url(TOKEN)[:8]))
 
 
 def test_page_without_https_says_why_the_microphone_is_blocked(
@@ -270,9 +289,12 @@ def test_no_microphone_and_a_denied_one_are_told_apart(server: Running, tmp_path
 
 
 def test_browser_without_audio_worklet_sends_what_its_recorder_makes(server: Running, browser: Browser) -> None:
+    """One that shares no sound of tabs either, as Firefox."""
     browser.size(*PHONE)
-    browser.open(server.url, before="delete globalThis.AudioWorkletNode;")
+    lacking = "delete globalThis.AudioWorkletNode; MediaDevices.prototype.getSupportedConstraints = () => ({});"
+    browser.open(server.url, before=lacking)
     browser.start()
+    assert "Usual microphone" in browser.text("source") and "Tab or system sound" not in browser.text("source")
     browser.until(lambda: float(browser["level"].get_property("value") or 0) > 0.1, "the level")
     browser.until_said(3)
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
