@@ -95,6 +95,7 @@ def test_page_in_both_languages_colours_and_widths(server: Running, browser: Bro
         browser.size(*size)
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
         assert browser.run("return document.getElementById('transcript').clientHeight") > 150
+        assert all(line.is_displayed() for line in browser.driver.find_elements("css selector", ".said"))
         outside = """return [...document.querySelectorAll("button, select, a, p")].filter((found) => {
           const box = found.getBoundingClientRect();
           return box.width && !found.closest(".skip, .unseen") && (box.left < 0 || box.right > innerWidth);
