@@ -1,5 +1,6 @@
 """docs/websocket-demo.html, opened from disk, against a real server."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,23 +14,56 @@ pytestmark = [pytest.mark.browser, pytest.mark.model]
 DEMO = ROOT / "docs" / "websocket-demo.html"
 
 
+NOTE_MICROPHONES = """
+const ask = MediaDevices.prototype.getUserMedia;
+window.given = [];
+MediaDevices.prototype.getUserMedia = async function (wanted) {
+  const media = await ask.call(this, wanted);
+  given.push(...media.getTracks());
+  return media;
+};
+"""
+
+
+def microphones(browser: Browser) -> list[str]:
+    """What became of each that the page was given."""
+    return list(browser.run("return given.map((track) => track.readyState)"))
+
+
 def test_demo_hears_and_says_errors(server: Running, browser: Browser, librivox: tuple[Spoken, ...]) -> None:
-    browser.open(DEMO.as_uri())
+    browser.open(DEMO.as_uri(), before=NOTE_MICROPHONES)
     browser.run("server.value = arguments[0]", server.asr + "?language=xx")
     browser.click("toggle")
     browser.until_text("error", "xx")
     browser.until_text("state", "Ready")
+    assert microphones(browser) == ["ended"]
     browser.run("server.value = arguments[0]", server.asr)
-    browser.click("toggle")
+    browser.run("toggle.click(); toggle.click()")
     browser.until_text("state", "Listening")
     browser.until_text("tentative", " ")
     browser.until(lambda: len(browser.text("committed").split()) >= 5, "committed words")
+    assert microphones(browser) == ["ended", "live"]
+    assert browser.run("return document.getElementById('text').lang") == "en"
     browser.click("toggle")
     browser.until_text("state", "Ready")
-    assert browser.text("error") == browser.text("tentative") == ""
+    assert browser.text("error") == browser.text("tentative") == "" and microphones(browser) == ["ended", "ended"]
     said = browser.text("committed").split()
     first = librivox[0].transcript.split()[: len(said)]
     assert word_errors(" ".join(first), " ".join(said)) <= 3
+
+
+def test_demo_lets_go_of_the_microphone_where_nobody_answers(browser: Browser) -> None:
+    browser.open(DEMO.as_uri(), before=NOTE_MICROPHONES)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        browser.run("server.value = arguments[0]", f"ws://127.0.0.1:{silent.getsockname()[1]}/asr")
+        browser.click("toggle")
+        browser.until_text("state", "Connecting")
+        browser.click("toggle")
+        assert browser.text("state") == "Ready" and browser.text("error") == ""
+    browser.run("server.value = 'ftp://localhost/asr'")
+    browser.click("toggle")
+    browser.until(lambda: bool(browser.text("error")), "what is wrong with the address")
+    assert browser.text("state") == "Ready" and microphones(browser) == ["ended", "ended"]
 
 
 def test_demo_is_one_file() -> None:

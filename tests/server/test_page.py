@@ -1,6 +1,8 @@
 """The page in a real browser, with a recording as its microphone, over wss: words appear, and what may hinder them."""
 
+import base64
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -36,6 +38,9 @@ def test_speech_becomes_text_on_the_page(server: Running, browser: Browser, libr
     assert any(lag.endswith(("keeping up", "late")) and " s behind" in lag for lag in lags)
     assert browser.text("tentative") == "" and browser.text("notice") == "" and browser.text("lag") == ""
     assert browser.complaints() == []
+    assert browser.run(
+        "return [...document.querySelectorAll('.said, #announcer p')].every(({ lang }) => lang === 'en')"
+    )
     assert browser.text("count") == f"{len(browser.said().split())} words"
     told = "return [...announcer.children].map((piece) => piece.textContent).join(' ')"
     browser.until(lambda: bool(browser.run(told)) and browser.said().endswith(browser.run(told)), "words for a reader")
@@ -80,6 +85,12 @@ def test_pause_sends_nothing_and_keeps_the_stream(strict: Running, browser: Brow
     assert browser.said().startswith(said)
 
 
+NOTE_NOTICES = """
+window.notices = 0;
+new MutationObserver((records) => { notices += records.length; }).observe(notice, { subtree: true, childList: true });
+"""
+
+
 def test_lost_server_is_told_and_the_text_goes_on_below(flags: list[str], tmp_path: Path, browser: Browser) -> None:
     with running(flags, tmp_path / "state") as server:
         server.wait_for("ready: base")
@@ -91,8 +102,15 @@ def test_lost_server_is_told_and_the_text_goes_on_below(flags: list[str], tmp_pa
         browser.until_text("status", "Reconnecting")
         assert browser.frame() == "trouble"
         browser.screenshot("desktop-disconnected")
-        before = browser.text("committed")
-        assert browser.said()
+        browser["captions-open"].click()
+        browser.until_text("captions-status", "Disconnected")
+        browser.screenshot("desktop-captions-disconnected")
+        browser["captions-close"].click()
+        browser.run(NOTE_NOTICES)
+        before = browser.said()
+        assert before
+        time.sleep(4)
+        assert browser.run("return notices") == 0, "an alert is spoken again with each attempt"
         with running([*flags, "--port", str(server.port)], tmp_path / "state") as again:
             again.wait_for("ready: base")
             browser.until_text("status", "Listening")
@@ -100,7 +118,7 @@ def test_lost_server_is_told_and_the_text_goes_on_below(flags: list[str], tmp_pa
             browser.until(lambda: "connection was lost here" in browser.text("committed"), "where it was lost")
             count = len(browser.said().split())
             browser.until_said(count + 3)
-            assert browser.text("committed").startswith(before)
+            assert browser.said().startswith(before)
             times = [seconds(found.text) for found in browser.driver.find_elements("css selector", "#committed time")]
             assert times == sorted(times) and times[-1] > times[0]
             browser.stop()
@@ -109,6 +127,80 @@ def test_lost_server_is_told_and_the_text_goes_on_below(flags: list[str], tmp_pa
 def seconds(shown: str) -> int:
     minutes, rest = shown.split(":")
     return 60 * int(minutes) + int(rest)
+
+
+@pytest.fixture(scope="module")
+def listener(librivox: tuple[Spoken, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser that hears all recordings, each with a pause after it, and then half a minute of nothing."""
+    said = b"".join(pcm(spoken.path) + bytes(32000) for spoken in librivox) + bytes(30 * 32000)
+    with chromium(tmp_path_factory.mktemp("listener"), said) as started:
+        yield started
+
+
+def test_words_said_over_a_dead_link_are_heard_once(
+    flags: list[str], tmp_path: Path, listener: Browser, librivox: tuple[Spoken, ...]
+) -> None:
+    with running(flags, tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        listener.open(server.url)
+        listener.start()
+        listener.until_said(6)
+        server.process.send_signal(signal.SIGSTOP)
+        listener.until_text("lag", "late")
+        assert listener.text("status") == "Listening"
+        listener.until_text("status", "Disconnected", 15)
+        assert listener.frame() == "trouble" and "last minute of sound is kept" in listener.text("notice")
+        server.process.send_signal(signal.SIGCONT)
+        listener.until_text("status", "Listening")
+        listener.until(lambda: "connection was lost here" in listener.text("committed"), "where it was lost")
+        assert "missing" not in listener.text("committed")
+        text = " ".join(spoken.transcript for spoken in librivox)
+        listener.until_said(len(text.split()) - 4, 60)
+        listener.stop()
+        assert word_errors(text, listener.said()) <= 10
+
+
+def test_stop_on_a_dead_link_keeps_what_was_said(
+    flags: list[str], tmp_path: Path, listener: Browser, librivox: tuple[Spoken, ...]
+) -> None:
+    with running(flags, tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        listener.open(server.url)
+        listener.start()
+        begun = time.monotonic()
+        listener.until_said(3)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(len(pcm(librivox[0].path)) / 32000 - (time.monotonic() - begun) + 0.5)
+        listener.click("toggle")
+        listener.until_text("status", "Finishing")
+        listener.until_text("status", "Disconnected", 15)
+        assert "Press Stop again" in listener.text("notice")
+        server.process.send_signal(signal.SIGCONT)
+        listener.until_text("status", "Ready")
+        assert listener.text("notice") == ""
+        assert word_errors(librivox[0].transcript, listener.said()) <= 5
+
+        listener.start()
+        listener.until_said(len(listener.said().split()) + 3)
+        server.process.kill()
+        listener.until_text("status", "Disconnected")
+        listener.click("toggle")
+        listener.until_text("notice", "Press Stop again")
+        time.sleep(1.1)
+        listener.click("toggle")
+        listener.until_text("status", "Ready")
+        assert listener.text("notice") == ""
+
+
+def test_network_that_is_too_slow_is_told_and_taken_back(server: Running, browser: Browser) -> None:
+    stand_in = "Object.defineProperty(WebSocket.prototype, 'bufferedAmount', { get: () => globalThis.unsent ?? 0 });"
+    browser.open(server.url, before=stand_in)
+    browser.start()
+    browser.run("unsent = 2 ** 23")
+    browser.until_text("notice", "some speech is left out")
+    browser.run("unsent = 0")
+    browser.until(lambda: browser.text("notice") == "", "no notice")
+    browser.stop()
 
 
 def test_full_server_is_told_and_waited_for(server: Running, browser: Browser) -> None:
@@ -126,8 +218,23 @@ def test_full_server_is_told_and_waited_for(server: Running, browser: Browser) -
     browser.stop()
 
 
+NOTE_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(address, offered = []) {
+    super(address, offered);
+    sockets.push([String(address), offered]);
+  }
+};
+"""
+
+
+def base64url(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 def test_token_is_asked_for_once_and_stays_out_of_the_address(strict: Running, browser: Browser) -> None:
-    browser.open(strict.url)
+    browser.open(strict.url, before=NOTE_SOCKETS)
     browser.until(lambda: browser["toggle"].is_enabled(), "a button to start with")
     browser.click("toggle")
     for given in ("wrong", TOKEN):
@@ -141,7 +248,10 @@ def test_token_is_asked_for_once_and_stays_out_of_the_address(strict: Running, b
     browser.start()
     browser.stop()
     asked = browser.run("return [location, ...performance.getEntries().map((entry) => entry.name)].join(' ')")
-    assert "token" not in asked and "sesam" not in asked and "%C3%A9" not in asked
+    sockets = browser.run("return sockets")
+    assert [offered for _, offered in sockets[-2:]] == [["wlk", f"wlk.token.{base64url(TOKEN)}"]] * 2
+    for address in [asked, *(address for address, _ in sockets)]:
+        assert not any(part in address for part in ("token", "sesam", "%C3%A9", base64url(TOKEN)[:8]))
 
 
 def test_page_without_https_says_why_the_microphone_is_blocked(
@@ -179,9 +289,12 @@ def test_no_microphone_and_a_denied_one_are_told_apart(server: Running, tmp_path
 
 
 def test_browser_without_audio_worklet_sends_what_its_recorder_makes(server: Running, browser: Browser) -> None:
+    """One that shares no sound of tabs either, as Firefox."""
     browser.size(*PHONE)
-    browser.open(server.url, before="delete globalThis.AudioWorkletNode;")
+    lacking = "delete globalThis.AudioWorkletNode; MediaDevices.prototype.getSupportedConstraints = () => ({});"
+    browser.open(server.url, before=lacking)
     browser.start()
+    assert "Usual microphone" in browser.text("source") and "Tab or system sound" not in browser.text("source")
     browser.until(lambda: float(browser["level"].get_property("value") or 0) > 0.1, "the level")
     browser.until_said(3)
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")

@@ -5,15 +5,18 @@ import itertools
 import json
 import re
 import wave
+from contextlib import ExitStack
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.conftest import Spoken
 from tests.server.browsing import Browser
-from tests.server.running import Running, pcm, word_errors
+from tests.server.running import Running, opened, pcm, receive, word_errors
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -101,30 +104,119 @@ def test_file_is_transcribed_named_and_downloaded(
     assert browser.complaints() == []
 
 
-def test_dropped_file_can_be_cancelled_and_another_one_refused(
-    server: Running, browser: Browser, tmp_path: Path, librivox: tuple[Spoken, ...]
-) -> None:
-    drop = """
+def drop(browser: Browser, data: bytes, name: str) -> None:
+    script = """
       const [data, name] = arguments;
       const files = new DataTransfer();
       files.items.add(new File([Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0))], name));
       for (const kind of ["dragover", "drop"]) document.body.dispatchEvent(
         new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
     """
+    browser.run(script, base64.b64encode(data).decode(), name)
+
+
+def test_dropped_file_can_be_cancelled_and_another_one_refused(
+    server: Running, browser: Browser, tmp_path: Path, librivox: tuple[Spoken, ...]
+) -> None:
     browser.open(server.url)
     browser.until(lambda: browser["file-button"].is_enabled(), "a button for files")
     long = recording(tmp_path / "long.wav", librivox * 3).read_bytes()
-    browser.run(drop, base64.b64encode(long).decode(), "long.wav")
+    drop(browser, long, "long.wav")
     browser.until_said(3)
+    drop(browser, long, "another.wav")
+    browser.until_text("notice", "Another file is being transcribed")
+    assert browser.text("file-name") == "long.wav"
     browser.click("file-cancel")
     browser.until_text("status", "Ready")
     said = browser.said()
     assert 3 <= len(said.split()) < 180
-    browser.run(drop, base64.b64encode(b"%PDF-1.7 is no recording" * 100).decode(), "paper.pdf")
+    drop(browser, b"%PDF-1.7 is no recording" * 100, "paper.pdf")
     browser.until_text("notice", "This is no sound that can be heard")
     assert "a PDF" not in browser.text("notice") and "send WebM" in browser.text("notice")
     browser.until_text("status", "Ready")
     assert browser.said() == said
+
+
+def test_recording_with_its_index_at_the_end_is_sent_whole(
+    server: Running, browser: Browser, tmp_path: Path, librivox: tuple[Spoken, ...]
+) -> None:
+    """As phones write them: the stream can't hear these, and says so."""
+    file = tmp_path / "phone.m4a"
+    with av.open(str(file), "w", format="mp4") as out:
+        stream = out.add_stream("aac", rate=16000, layout="mono")
+        samples = np.frombuffer(pcm(librivox[0].path), np.int16)
+        frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
+        frame.sample_rate = 16000
+        for ready in av.AudioResampler(format="fltp", layout="mono", rate=16000, frame_size=1024).resample(frame):
+            out.mux(stream.encode(ready))
+        out.mux(stream.encode(None))
+    assert file.read_bytes().index(b"moov") > file.read_bytes().index(b"mdat")
+    browser.open(server.url)
+    give(browser, file)
+    browser.until_said(8, 60)
+    browser.until_text("status", "Ready")
+    assert browser.text("notice") == "" and browser.text("committed").count("File: phone.m4a") == 1
+    assert word_errors(librivox[0].transcript, browser.said()) <= 4
+    data = json.loads(downloaded(browser, tmp_path, "json"))
+    for segment in data["segments"]:
+        assert "".join(word["text"] for word in segment["words"]).strip() == segment["text"]
+
+
+def test_file_waits_for_a_place_until_it_is_cancelled(server: Running, browser: Browser, tmp_path: Path) -> None:
+    browser.open(server.url)
+    browser.until_text("status", "Ready")
+    with ExitStack() as others:
+        for _ in range(3):
+            receive(others.enter_context(opened(server)))
+        drop(browser, bytes(32000), "quiet.raw")
+        browser.until_text("status", "Waiting for a place")
+        assert "All places of the server are taken" in browser.text("notice")
+        browser.click("file-cancel")
+        browser.until_text("status", "Ready")
+        assert browser.text("notice") == ""
+
+
+def test_text_that_stayed_unsure_has_its_own_time(server: Running, browser: Browser) -> None:
+    browser.open(server.url)
+    made = """
+      const [done] = arguments;
+      Promise.all([import("/transcript.js"), import("/clock.js")]).then(([{ Transcript }, { StreamClock }]) => {
+        const transcript = new Transcript(), clock = new StreamClock();
+        const usual = { type: "snapshot", remaining_time_transcription: 1 };
+        const update = (fields) => transcript.apply({ ...usual, lines, ...fields });
+        const words = [{ text: "Well.", start: 1, end: 2, probability: 1 }];
+        const lines = [{ speaker: 1, text: "Well.", start: "0:00:01.00", end: "0:00:02.00", words }];
+        transcript.open(clock);
+        clock.sent(100, 12);
+        update({ buffer_transcription: "" });
+        clock.sent(112, 8);
+        update({ buffer_transcription: "and so" });
+        clock.sent(120, 2);
+        update({ buffer_transcription: "and so it goes" });
+        transcript.close();
+        const { start, end, unsure } = transcript.entries.at(-1);
+        transcript.open(clock);
+        update({ lines: [], buffer_transcription: "once more" });
+        transcript.close(122);
+        done([start, end, unsure, transcript.entries.length, transcript.until]);
+      }).catch((error) => done(String(error)));
+    """
+    assert browser.driver.execute_async_script(made) == [118, 122, True, 2, 122]
+
+
+def test_file_that_changes_while_it_is_read_is_told(
+    server: Running, browser: Browser, tmp_path: Path, librivox: tuple[Spoken, ...]
+) -> None:
+    browser.open(server.url)
+    long = recording(tmp_path / "long.wav", librivox * 3)
+    give(browser, long)
+    browser.until_said(3)
+    long.write_bytes(b"something else")
+    browser.until_text("notice", "The file can't be read")
+    browser.until_text("status", "Ready")
+    assert len(browser.said().split()) >= 3
+    sessions = "fetch('readyz').then((answer) => answer.json()).then(({ sessions }) => arguments[0](sessions))"
+    browser.until(lambda: browser.driver.execute_async_script(sessions) == 0, "the stream closed")
 
 
 def test_captions_fill_the_screen_and_change_their_size(server: Running, browser: Browser) -> None:
@@ -150,6 +242,11 @@ def test_captions_fill_the_screen_and_change_their_size(server: Running, browser
     count = len(browser.text("captions-lines").split())
     browser.until(lambda: len(browser.text("captions-lines").split()) > count, "more words in the captions")
     browser.screenshot("desktop-captions")
+    assert browser.text("captions-status") == ""
+    faded = "return getComputedStyle(document.querySelector('.captions-tools')).opacity === '0'"
+    browser.until(lambda: browser.run(faded), "buttons that step back")
+    ActionChains(browser.driver).move_to_element(browser["captions-lines"]).perform()
+    browser.until(lambda: not browser.run(faded), "the buttons again")
     browser.click("captions-close")
     browser.until(lambda: not browser.run("return document.fullscreenElement"), "the page again")
     assert browser.run("return document.activeElement.id") == "captions-open"

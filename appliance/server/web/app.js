@@ -1,7 +1,7 @@
 // The page: what its buttons do, and how its parts are joined.
 import { Captions } from "./captions.js";
 import { SessionClock } from "./clock.js";
-import { token } from "./connection.js";
+import { LATER, token } from "./connection.js";
 import { FORMATS, download, plainText } from "./export.js";
 import { FileJob } from "./file.js";
 import { choices } from "./memory.js";
@@ -56,19 +56,19 @@ const text = {
   update: (message) => {
     const change = transcript.apply(message);
     if (!change) return;
-    announcer.add(change.added);
+    announcer.add(change.added, transcript.entries.at(-1)?.language);
     show(change.from);
   },
-  close: () => {
+  until: () => transcript.until,
+  close: (again) => {
     const from = transcript.entries.length;
-    transcript.close();
+    transcript.close(again);
     show(from);
   },
 };
 
 function refused(error) {
-  if (error.code === "lost") panel.notice("lost_file");
-  else panel.error(error);
+  panel.error(error);
   if (error.code !== "unauthorized") return;
   token.value = "";
   ui["token-form"].hidden = false;
@@ -81,15 +81,16 @@ const recording = new Recording({
   ...text,
   refused,
   level: (peak) => { ui.level.value = Math.sqrt(peak); },
-  dropped: () => panel.notice("slow"),
+  slow: (now) => { if (now) panel.notice("slow"); else panel.quiet("slow"); },
   warned: (error) => panel.error(error),
+  quiet: () => panel.quiet(),
   ended: (source) => { if (source !== TAB) panel.notice("unplugged"); },
   gap: (start, end) => { transcript.mark({ kind: "gap", start, end }); show(transcript.entries.length - 1); },
   state: (name, detail) => {
-    const full = detail?.error && ["over_capacity", "not_ready"].includes(detail.error.code);
+    const full = LATER.includes(detail?.error?.code);
     panel.state(name === "idle" ? "ready" : name === "waiting" && full ? "full" : name);
     if (name === "waiting" && detail.error) panel.error(detail.error);
-    else if (name === "waiting") panel.notice(detail.kept ? "lost" : "lost_unkept");
+    else if (name === "waiting") panel.notice(detail.rest ? "lost_rest" : detail.kept ? "lost" : "lost_unkept");
     buttons();
   },
 }, session);
@@ -129,8 +130,8 @@ const job = new FileJob({
   },
   waiting: (error) => { panel.state("full"); panel.error(error); },
   progress: (share) => {
-    ui["file-progress"].value = share;
-    ui["file-percent"].textContent = `${Math.floor(share * 100)} %`;
+    if (share === null) ui["file-progress"].removeAttribute("value"); else ui["file-progress"].value = share;
+    ui["file-percent"].textContent = share === null ? "" : `${Math.floor(share * 100)} %`;
   },
   state: (name) => {
     panel.state(name === "idle" ? "ready" : name);
@@ -139,15 +140,14 @@ const job = new FileJob({
 });
 
 async function transcribe(file) {
-  if (!serverReady || job.active) return;
-  if (recording.active) { panel.notice("busy_page"); return; }
-  if (!file.size) { panel.notice("no_sound"); return; }
+  const hindrance = job.active ? "busy_file" : recording.active ? "busy_page" : !serverReady ? "not_yet" : !file.size ? "no_sound" : null;
+  if (hindrance) { panel.notice(hindrance); return; }
   panel.quiet();
   ui["token-form"].hidden = true;
   afterToken = () => transcribe(file);
   ui["file-name"].textContent = fileName = file.name;
   await job.run(file, session.elapsed);
-  session.atLeast(transcript.entries.at(-1)?.end ?? 0);
+  session.atLeast(transcript.until);
 }
 
 // The page.
@@ -156,7 +156,7 @@ function buttons() {
   const { state, active } = recording;
   const held = [ui["file-button"], ui["file-cancel"]].includes(document.activeElement);
   ui.toggle.disabled = !serverReady || !canRecord() || job.active;
-  ui.toggle.setAttribute("aria-disabled", String(["starting", "finishing"].includes(state)));  // a disabled button loses the focus
+  ui.toggle.setAttribute("aria-disabled", String(state === "starting"));  // a disabled button loses the focus
   ui.toggle.dataset.action = active ? "stop" : "start";
   ui["toggle-text"].textContent = say(active ? "stop" : "start");
   ui.pause.hidden = !active;
@@ -234,7 +234,10 @@ ui.file.addEventListener("change", () => {
   ui.file.value = "";
   if (file) transcribe(file);
 });
-ui["file-cancel"].addEventListener("click", () => job.cancel());
+ui["file-cancel"].addEventListener("click", () => {
+  panel.quiet();
+  job.cancel();
+});
 ui.copy.addEventListener("click", async () => {
   const copied = await navigator.clipboard?.writeText(plainText(transcript.entries, speakers)).then(() => true, () => false);
   ui.copy.textContent = say(copied ? "copied" : "not_copied");

@@ -57,8 +57,11 @@ export class Captions {
   #line(line, named, tentative) {
     const element = document.createElement("p");
     element.dataset.tone = this.#speakers.tone(line.speaker);
+    element.dir = "auto";
+    element.lang = line.language ?? "";
     if (named) {
       const who = document.createElement("b");
+      who.dir = "auto";
       who.textContent = this.#speakers.of(line.speaker);
       element.append(who, " ");
     }

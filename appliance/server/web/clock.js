@@ -28,18 +28,20 @@ const MOST_ANCHORS = 1000;
 
 // From seconds of one stream (of audio that was sent) to seconds of the session: what a pause left out is skipped.
 export class StreamClock {
-  #sent = 0;
+  length = 0;      // seconds of audio that went out
   #anchors = [];   // [second of the stream, second of the session]
 
   constructor(from = null) { if (from !== null) this.#anchors.push([0, from]); }
 
-  // `duration` seconds of audio go out, the first of which was heard at `time` of the session.
+  // `duration` seconds of audio go out, the first of which was heard at about `time` of the session. Returns at which.
   sent(time, duration) {
-    if (!this.#anchors.length || Math.abs(this.at(this.#sent) - time) > SLIP_S) {
-      this.#anchors.push([this.#sent, time]);
+    if (!this.#anchors.length || Math.abs(this.at(this.length) - time) > SLIP_S) {
+      this.#anchors.push([this.length, time]);
       if (this.#anchors.length > MOST_ANCHORS) this.#anchors.shift();
     }
-    this.#sent += duration;
+    const begun = this.at(this.length);
+    this.length += duration;
+    return begun;
   }
 
   at(second) {

@@ -1,14 +1,18 @@
 import { tab } from "./memory.js";
 
-// One WebSocket to /asr. It answers for itself: pings while nothing else goes out, and gives up on a server that is silent.
-const PING_MS = 4000;
-const SILENT_MS = 30000;
+// One WebSocket to /asr. It answers for itself: pings, and gives up on a server that answers nothing.
+const PING_MS = 2000;
+const SILENT_MS = 10000;
+
+// Refusals after which coming back helps.
+export const LATER = ["over_capacity", "too_many_sessions", "too_many_files", "not_ready"];
 
 export class Connection {
   #socket;
   #told = null;
   #timer;
-  #heard = performance.now();
+  #asked = performance.now();   // what has not been answered since; null when all was
+  #unsent = 0;
   #over = false;
 
   // `on` has ready(config), update(message), pong(id), warned(error): something was refused, and the stream goes on; ended(): all is said;
@@ -39,7 +43,7 @@ export class Connection {
   }
 
   #take(message, on) {
-    this.#heard = performance.now();
+    this.#asked = null;
     if (this.#over) return;
     if (this.#told) on.warned?.(this.#told);
     this.#told = null;
@@ -63,11 +67,14 @@ export class Connection {
   }
 
   #check(on) {
-    if (performance.now() - this.#heard > SILENT_MS) {
+    if (this.unsentBytes < this.#unsent) this.#asked = null;  // a slow network, not a dead one
+    this.#unsent = this.unsentBytes;
+    if (this.#asked !== null && performance.now() - this.#asked > SILENT_MS) {
       this.#socket.close();
       this.#gone(on);
     } else {
       this.control({ type: "ping" });
+      this.#asked ??= performance.now();
     }
   }
 

@@ -1,37 +1,40 @@
-// A file through the same socket, as fast as the server hears it.
+// A file through the same socket, as fast as the server hears it; or in one piece, where that can't be.
 import { StreamClock } from "./clock.js";
-import { Connection, token } from "./connection.js";
+import { Connection, LATER, token } from "./connection.js";
+import { indexMayBeLast, snapshot, upload } from "./upload.js";
 
 const PIECES = 100;
 const SMALLEST = 4096;
 const LARGEST = 65536;
 const AHEAD = 4;           // pieces that may be under way: the server answers a ping when it has taken what came before
 const MOST_LAG_S = 20;
-const LATER = ["over_capacity", "not_ready"];
 
 export class FileJob {
   active = false;
-  lag = 0;
+  lag = 0;                 // null where nothing tells
   #page;
-  #connection = null;
+  #cancelled = new AbortController();
   #over = true;            // of one connection
   #taken = 0;              // pieces that the server has
   #wake = () => {};
 
   // `page` has state(name), open(clock), update(message), close(), waiting(error), refused(error),
-  // progress(share of the bytes), query().
+  // progress(share of the bytes, or null where nothing tells), query().
   constructor(page) { this.#page = page; }
 
   // The text begins at second `from` of the session. Resolves when all is said, refused or cancelled.
   async run(file, from) {
     this.active = true;
-    let failure = null;
+    this.#cancelled = new AbortController();
+    let failure = null, whole = false, again = true;
     try {
-      do {
-        this.#page.state("connecting");
-        failure = await this.#stream(file, from);
-      } while (LATER.includes(failure?.code) && await this.#later(failure));
+      while (again) {
+        failure = whole ? await this.#whole(file) : await this.#stream(file, from);
+        if (failure?.code === "unsupported_audio" && !whole && await indexMayBeLast(file)) whole = true;
+        else again = LATER.includes(failure?.code) && await this.#later(failure);
+      }
     } finally {
+      if (!this.active) failure = null;  // cancelled: nobody asks any more
       this.active = false;
       this.#page.close();
       this.#page.state("idle");
@@ -42,6 +45,7 @@ export class FileJob {
   cancel() {
     this.active = false;
     this.#over = true;
+    this.#cancelled.abort();
     this.#wake();
   }
 
@@ -51,6 +55,7 @@ export class FileJob {
     const end = () => { this.#over = true; this.#wake(); };
     this.#over = false;
     this.#taken = this.lag = 0;
+    this.#page.state("connecting");
     this.#page.progress(0);
     const connection = new Connection({ format: "auto", ...this.#page.query() }, token.value, {
       ready: () => {
@@ -68,10 +73,16 @@ export class FileJob {
       ended: end,
       lost: ({ error }) => { failure = error ?? { code: "lost" }; end(); },
     });
-    await this.#until(() => ready);
-    await this.#send(file, connection);
-    await this.#until(() => false);
-    connection.close();
+    try {
+      await this.#until(() => ready);
+      await this.#send(file, connection);
+      await this.#until(() => false);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      failure = { code: "unreadable" };
+    } finally {
+      connection.close();
+    }
     return failure;
   }
 
@@ -88,6 +99,18 @@ export class FileJob {
     if (this.#over) return;
     this.#page.progress(1);
     connection.finish();
+  }
+
+  // As #stream. The text comes in one piece too.
+  async #whole(file) {
+    this.lag = null;
+    this.#page.state("sending");
+    const { answer, failure } = await upload(file, this.#page.query().language, token.value, this.#cancelled.signal, {
+      progress: (share) => this.#page.progress(share),
+      sent: () => { this.#page.progress(null); this.#page.state("file"); },
+    });
+    if (answer) this.#page.update(snapshot(answer));
+    return failure ?? null;
   }
 
   // Whether it may be tried again: false where it was cancelled meanwhile.

@@ -2,7 +2,7 @@
 import { say } from "./say.js";
 
 const FRAMES = {
-  hello: "wait", loading: "wait", starting: "wait", connecting: "wait", finishing: "wait", full: "wait",
+  hello: "wait", loading: "wait", starting: "wait", connecting: "wait", finishing: "wait", full: "wait", sending: "wait",
   ready: "ready", live: "live", file: "live", paused: "paused",
   failed: "trouble", stopping: "trouble", unreachable: "trouble", waiting: "trouble", blocked: "trouble",
 };
@@ -13,6 +13,7 @@ export class Panel {
   #ui;
   #state = "hello";
   #notice = null;
+  #told = null;
 
   constructor(ui) { this.#ui = ui; }
 
@@ -20,8 +21,13 @@ export class Panel {
   state(name) {
     this.#state = name;
     document.body.dataset.frame = FRAMES[name];
-    this.#ui["status-text"].textContent = say(`state_${name}`);
+    const text = say(`state_${name}`);
+    this.#tell("status-text", text);
+    this.#tell("captions-status", FRAMES[name] === "trouble" ? text : "");
   }
+
+  // What is told again is spoken again.
+  #tell(id, text) { if (this.#ui[id].textContent !== text) this.#ui[id].textContent = text; }
 
   // Seconds, or null where there is nothing to be late with.
   lag(seconds) {
@@ -34,6 +40,9 @@ export class Panel {
 
   // `key` names words with a hint; `links` are [address, words' key] or [address] alone.
   notice(key, places = {}, links = []) {
+    const told = JSON.stringify([document.documentElement.lang, key, places, links]);
+    if (this.#told === told) return;  // an alert that is filled anew is spoken anew
+    this.#told = told;
     this.#notice = [key, places, links];
     this.#ui["notice-message"].textContent = say(key, places);
     this.#ui["notice-hint"].textContent = say(`${key}_hint`, places);
@@ -52,8 +61,10 @@ export class Panel {
     this.notice(say(key) ? key : "server_error", { message: error.message, hint: error.hint });
   }
 
-  quiet() {
-    this.#notice = null;
+  // `key`: only if that is what it tells.
+  quiet(key) {
+    if (key && this.#notice?.[0] !== key) return;
+    this.#notice = this.#told = null;
     this.#ui.notice.hidden = true;
   }
 

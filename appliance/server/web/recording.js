@@ -1,14 +1,15 @@
 // Live sound to live text: start, pause, stop, and going on after the connection was lost.
 import { capture } from "./capture.js";
 import { StreamClock } from "./clock.js";
-import { Connection, token } from "./connection.js";
+import { Connection, LATER, token } from "./connection.js";
 import { openSource } from "./sources.js";
+import { Tape } from "./tape.js";
 
 const RETRY_MS = [1000, 2000, 4000, 8000];
-const KEPT_S = 30;
-const DRAIN_MS = 20000;
-const MAX_UNSENT_BYTES = 4 << 20;
-const COMING_BACK = ["over_capacity", "too_many_sessions", "not_ready", "restarting", "idle_timeout"];
+const ASK_S = 1;             // of sound between questions how much of it has arrived
+const MAX_UNSENT_S = 120;
+const SECOND_STOP_MS = 1000; // a double click is one
+const COMING_BACK = [...LATER, "restarting", "idle_timeout"];
 
 export class Recording {
   state = "idle";          // starting, connecting, live, paused, waiting (for the server), finishing
@@ -20,15 +21,19 @@ export class Recording {
   #connection = null;
   #ready = false;          // the server takes sound
   #clock = null;
-  #kept = [];              // [data, seconds, time]: heard while no connection takes it
+  #tape = new Tape();
   #paused = false;
+  #stoppedAt = null;
+  #dropping = false;
   #attempts = 0;
-  #lostAt = null;
+  #heardTo = null;         // second of the session that a lost connection came to
   #retry = 0;
+  #asked = 0;              // seconds of the stream: the last question, and the last answer
+  #answered = 0;
   #remaining = 0;
 
-  // `page` has state(name, detail), open(clock), update(message), close(), gap(start, end), level(peak), dropped(),
-  // warned(error), ended(source), refused(error), query(); `session` is the SessionClock.
+  // `page` has state(name, detail), open(clock), update(message), close(again), until(), gap(start, end), level(peak),
+  // slow(whether sound is left out), warned(error), quiet(), ended(source), refused(error), query(); `session` is the SessionClock.
   constructor(page, session) {
     this.#page = page;
     this.#session = session;
@@ -48,13 +53,13 @@ export class Recording {
       throw error;
     }
     this.#media.getAudioTracks()[0].onended = () => {
-      if (!this.active || this.state === "finishing") return;
+      if (!this.active || this.#stoppedAt !== null) return;
       this.#page.ended(source);
       this.stop();
     };
-    this.#paused = false;
+    this.#paused = this.#dropping = false;
+    this.#stoppedAt = this.#heardTo = null;
     this.#attempts = 0;
-    this.#lostAt = null;
     this.#session.run();
     this.#set("connecting");
     this.#connect();
@@ -76,16 +81,24 @@ export class Recording {
     this.#set("live");
   }
 
+  // What was said until now is still heard, on a new connection if need be; called again, that is given up.
   async stop() {
-    if (["idle", "starting", "finishing"].includes(this.state)) return;
-    clearTimeout(this.#retry);
-    const mine = this.#connection;
-    if (!this.#ready) { mine?.close(); this.#over(); return; }
-    this.#set("finishing");
-    setTimeout(() => { if (this.#connection === mine) { mine.close(); this.#over(); } }, DRAIN_MS);
-    await this.#capture.flush();
+    if (["idle", "starting"].includes(this.state)) return;
+    if (this.#stoppedAt !== null && performance.now() - this.#stoppedAt < SECOND_STOP_MS) return;
+    if (this.#stoppedAt !== null || !(this.#ready || this.#comesBack())) {
+      clearTimeout(this.#retry);
+      this.#connection?.close();
+      this.#page.quiet();
+      this.#over();
+      return;
+    }
+    this.#stoppedAt = performance.now();
+    this.#set(this.#ready ? "finishing" : "waiting", { rest: true });
+    const mine = this.#capture;
+    await mine.flush();
+    if (this.#capture !== mine) return;
     this.#release();
-    mine.finish();
+    if (this.#ready) this.#connection.finish();
   }
 
   changeLanguage(language) { if (this.#ready) this.#connection.control({ type: "config", language }); }
@@ -99,6 +112,7 @@ export class Recording {
         this.#measure();
         this.#page.update(message);
       },
+      pong: (id) => { if (id !== undefined) this.#answered = id; },
       warned: (error) => this.#page.warned(error),
       ended: () => this.#over(),
       lost: (how) => this.#lost(how),
@@ -107,63 +121,90 @@ export class Recording {
   }
 
   #begin() {
+    const kept = this.#tape.since(this.#heardTo === null ? 0 : this.#page.until());
+    if (this.#heardTo !== null) {
+      const from = kept[0]?.time ?? this.#session.elapsed;
+      this.#page.close(from);
+      this.#page.gap(Math.min(this.#heardTo, from), from);
+    }
     this.#ready = true;
-    this.#attempts = 0;
-    this.#remaining = 0;
+    this.#heardTo = null;
+    this.#attempts = this.#remaining = this.#asked = this.#answered = 0;
     this.#clock = new StreamClock();
-    if (this.#lostAt !== null) this.#page.gap(this.#lostAt, this.#kept[0]?.[2] ?? this.#session.elapsed);
-    this.#lostAt = null;
     this.#page.open(this.#clock);
-    this.#capture.begin();
-    for (const piece of this.#kept.splice(0)) this.#send(...piece);
+    if (this.#stoppedAt === null) this.#capture.begin();
+    for (const piece of kept) this.#send(piece);
+    if (this.#stoppedAt !== null) {
+      this.#connection.finish();
+      this.#set("finishing");
+      return;
+    }
     this.#set(this.#paused ? "paused" : "live");
     if (this.#paused) this.#capture.pause();
   }
 
   #heard(data, length) {
     if (!this.active) return;
-    const time = Math.max(0, this.#session.elapsed - length);
-    if (this.#ready) { this.#send(data, length, time); return; }
-    this.#kept.push([data, length, time]);
-    if (this.#kept.length * length > KEPT_S) this.#kept.shift();
+    const piece = { data, length, time: Math.max(0, this.#session.elapsed - length) };
+    if (this.#capture.lasting) this.#tape.add(piece);
+    if (this.#ready) this.#send(piece);
   }
 
-  #send(data, length, time) {
-    if (this.#connection.unsentBytes > MAX_UNSENT_BYTES) { this.#page.dropped(); return; }
-    this.#clock.sent(time, length);
+  #send(piece) {
+    const { data, length, time } = piece;
+    const unsent = this.#connection.unsentBytes / this.#capture.bytesPerSecond;
+    const dropping = unsent > (this.#dropping ? MAX_UNSENT_S / 2 : MAX_UNSENT_S);
+    if (dropping !== this.#dropping) this.#page.slow(dropping);
+    this.#dropping = dropping;
+    if (dropping) return;
+    piece.time = this.#clock.sent(time, length);
     this.#connection.send(data);
+    if (this.#clock.length - this.#asked >= ASK_S) {
+      this.#asked = this.#clock.length;
+      this.#connection.control({ type: "ping", id: this.#asked });
+    }
     this.#measure();
   }
 
   // What the server has not heard yet, and what has not reached it.
   #measure() {
-    this.lag = this.#remaining + (this.#connection?.unsentBytes ?? 0) / (this.#capture?.bytesPerSecond ?? 32000);
+    this.lag = this.#remaining + Math.max(0, this.#clock.length - this.#answered - 1.5 * ASK_S);
   }
 
   #lost({ error }) {
     const wasReady = this.#ready;
     this.#ready = false;
     this.#connection = null;
-    this.#page.close();
-    if (this.state === "finishing") { this.#over(); return; }
     if (error && !COMING_BACK.includes(error.code)) {
       this.#over();
       this.#page.refused(error);
       return;
     }
-    if (wasReady) this.#lostAt = this.#session.elapsed;
+    if (wasReady) this.#heardTo = Math.max(this.#page.until(), this.#clock.at(Math.max(0, this.#answered - this.#remaining)));
+    if (this.#stoppedAt !== null && !this.#comesBack()) {
+      this.#over();
+      return;
+    }
+    if (!this.#capture.lasting) this.#page.close();  // else text that is not firm yet stays until its sound is heard again
     this.#capture.halt();
     const wait = error?.retry_after_s ? Math.min(error.retry_after_s * 1000, 10000) : RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)];
     this.#attempts += 1;
-    this.#set("waiting", { error, kept: this.#capture.lasting });
+    this.#set("waiting", { error, kept: this.#capture.lasting, rest: this.#stoppedAt !== null });
     this.#retry = setTimeout(() => this.#connect(), wait);
+  }
+
+  // Whether a lost connection took something with it that can be said again. Firm text is never made twice: it begins
+  // after the last firm word.
+  #comesBack() {
+    return this.#heardTo !== null && this.#tape.since(this.#page.until()).length > 0;
   }
 
   #over() {
     this.#connection = null;
     this.#ready = false;
-    this.#kept = [];
+    this.#tape.clear();
     this.#release();
+    this.#capture = null;
     this.#session.stop();
     this.#page.close();
     this.lag = 0;
@@ -171,9 +212,10 @@ export class Recording {
   }
 
   #release() {
+    if (!this.#media) return;
     this.#capture?.close();
-    this.#media?.getTracks().forEach((track) => { track.onended = null; track.stop(); });
-    this.#capture = this.#media = null;
+    this.#media.getTracks().forEach((track) => { track.onended = null; track.stop(); });
+    this.#media = null;
     this.#page.level(0);
   }
 

@@ -13,8 +13,10 @@ export function canRecord() {
   return Boolean(globalThis.isSecureContext && navigator.mediaDevices?.getUserMedia);
 }
 
+// A browser that knows this constraint shares sound; Firefox shares pictures only.
 export function canShareSound() {
-  return Boolean(globalThis.isSecureContext && navigator.mediaDevices?.getDisplayMedia);
+  const media = globalThis.isSecureContext ? navigator.mediaDevices : null;
+  return Boolean(media?.getDisplayMedia && media.getSupportedConstraints().suppressLocalAudioPlayback);
 }
 
 // A MediaStream with one sounding track. `choice` is a device's id, TAB, or "" for the browser's own choice.

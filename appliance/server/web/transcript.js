@@ -26,6 +26,7 @@ export class Stream {
 }
 
 export const SILENCE = -2;
+const HEARING_S = 1;  // from a first word to its text, about
 
 // All that was said in the page's life: streams one after another, with times of the session (seconds).
 // Work per update is that of its changed lines, however long the transcript is.
@@ -33,8 +34,10 @@ export class Transcript {
   entries = [];        // {kind: "line", speaker, text, start, end, words, language, unsure}, {kind: "silence" | "gap", start, end}, {kind: "file", name, start, end}
   tentative = "";
   wordCount = 0;
+  until = 0;           // where firm text ends
   #stream = null;
   #clock = null;
+  #since = 0;          // when the tentative text began, about
   #base = 0;           // the entry that line 0 of the stream is, or would be
   #hiddenWords = 0;    // of entry 0: said before the page was cleared
 
@@ -44,7 +47,7 @@ export class Transcript {
     return this.#stream && this.entries.length > this.#base && last?.kind === "line" ? last : undefined;
   }
 
-  // A new stream continues below. `clock` has at(seconds of the stream): seconds of the session.
+  // A new stream continues below. `clock` has at(seconds of the stream): seconds of the session, and length: the seconds that it has.
   open(clock) {
     this.close();
     this.#stream = new Stream();
@@ -61,19 +64,24 @@ export class Transcript {
     if (!this.entries.length && this.#base + changed > 0) this.#cleared(changed);  // the line before has ended
     const added = [];
     for (let i = Math.max(changed, -this.#base); i < pruned + lines.length; i++) added.push(this.#put(this.#base + i, lines[i - pruned]));
+    if (tentative && !this.tentative) this.#since = this.#now - (message.remaining_time_transcription ?? 0) - HEARING_S;
     this.tentative = tentative;
     return { from: Math.max(0, this.#base + changed), added: added.filter(Boolean).join(" ") };
   }
 
-  // The stream has ended. What was tentative stays, marked as unsure: nobody will say whether it was right.
-  close() {
+  // The stream has ended. What was tentative goes where its sound, from second `again` of the session on, is heard again;
+  // else it stays, marked as unsure: nobody will say whether it was right.
+  close(again = Infinity) {
     if (!this.#stream) return;
     const text = this.tentative;
     this.tentative = "";
-    const at = this.entries.at(-1)?.end ?? 0;
-    if (text) this.#push({ kind: "line", speaker: this.#lastSpeaker(), text, start: at, end: at, words: [], unsure: true });
+    const start = Math.max(this.until, this.#since);
+    const end = Math.max(start, this.#now);
+    if (text && again > start) this.#push({ kind: "line", speaker: this.#lastSpeaker(), text, start, end, words: [], unsure: true });
     this.#stream = null;
   }
+
+  get #now() { return this.#clock.at(this.#clock.length); }
 
   // A line that tells of something else than speech.
   mark(entry) {
@@ -84,7 +92,10 @@ export class Transcript {
     const stream = this.#stream;
     this.entries = [];
     this.wordCount = 0;
-    if (!stream) return;
+    if (!stream) {
+      this.until = 0;
+      return;
+    }
     this.#cleared(stream.pruned + Math.max(0, stream.lines.length - 1), stream.lines.at(-1)?.words?.length);
   }
 
@@ -100,6 +111,7 @@ export class Transcript {
 
   #push(entry) {
     this.entries.push(entry);
+    this.until = Math.max(this.until, entry.end);
     this.wordCount += countWords(entry.text);
   }
 
@@ -108,6 +120,7 @@ export class Transcript {
     const before = this.entries[at];
     const entry = this.#entry(line, at === 0 ? this.#hiddenWords : 0);
     this.entries[at] = entry;
+    this.until = Math.max(this.until, entry.end);
     this.wordCount += countWords(entry.text) - countWords(before?.text);
     const old = before?.text ?? "";
     return entry.kind === "line" && entry.text.startsWith(old) ? entry.text.slice(old.length).trim() : "";

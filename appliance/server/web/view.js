@@ -77,6 +77,8 @@ export class View {
     }
     const said = document.createElement("p");
     said.className = "said";
+    said.dir = "auto";
+    said.lang = entry.language ?? "";
     const text = document.createTextNode("");
     said.append(text);
     element.append(said);
@@ -106,12 +108,14 @@ function aside(entry) {
 export class Announcer {
   #element;
   #waiting = [];
+  #language = "";
   #timer = 0;
 
   constructor(element) { this.#element = element; }
 
-  add(text) {
+  add(text, language = "") {
     if (!text) return;
+    this.#language = language;
     this.#waiting.push(text);
     this.#timer ||= setTimeout(() => this.#tell(), ANNOUNCE_MS);
   }
@@ -119,6 +123,7 @@ export class Announcer {
   #tell() {
     this.#timer = 0;
     const told = document.createElement("p");
+    told.lang = this.#language;
     told.textContent = this.#waiting.splice(0).join(" ");
     this.#element.append(told);
     while (this.#element.childElementCount > ANNOUNCED) this.#element.firstChild.remove();

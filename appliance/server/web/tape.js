@@ -1,0 +1,21 @@
+// The last minute of what was said: a connection may die with sound that it took and nobody heard.
+const KEPT_S = 60;
+
+export class Tape {
+  #pieces = [];      // {data, length, time}: seconds, and the second of the session at which it began
+  #length = 0;
+
+  add(piece) {
+    this.#pieces.push(piece);
+    this.#length += piece.length;
+    while (this.#length > KEPT_S) this.#length -= this.#pieces.shift().length;
+  }
+
+  // What sounded after second `time` of the session.
+  since(time) { return this.#pieces.filter((piece) => piece.time + piece.length > time); }
+
+  clear() {
+    this.#pieces = [];
+    this.#length = 0;
+  }
+}
