@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -190,6 +191,26 @@ def test_stop_on_a_dead_link_keeps_what_was_said(
         listener.click("toggle")
         listener.until_text("status", "Ready")
         assert listener.text("notice") == ""
+
+
+def test_recorder_that_lost_its_server_tells_all_that_is_missing(
+    flags: list[str], tmp_path: Path, listener: Browser
+) -> None:
+    """What it made is no use for another stream, from the last sound on that the server took."""
+    with running(flags, tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        listener.open(server.url, before="delete globalThis.AudioWorkletNode;")
+        listener.start()
+        listener.until_said(3)
+        server.process.send_signal(signal.SIGSTOP)
+        listener.until_text("status", "Disconnected", 15)
+        assert "What you say now is not heard" in listener.text("notice")
+        server.process.send_signal(signal.SIGCONT)
+        listener.until_text("status", "Listening")
+        listener.until_text("committed", "what was said is missing")
+        found = re.search(r"not connected for 0:(\d\d)", listener.text("committed"))
+        assert found and 9 <= int(found[1]) <= 40
+        listener.stop()
 
 
 def test_network_that_is_too_slow_is_told_and_taken_back(server: Running, browser: Browser) -> None:

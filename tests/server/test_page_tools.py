@@ -245,7 +245,7 @@ def test_captions_fill_the_screen_and_change_their_size(server: Running, browser
     assert browser.text("captions-status") == ""
     faded = "return getComputedStyle(document.querySelector('.captions-tools')).opacity === '0'"
     browser.until(lambda: browser.run(faded), "buttons that step back")
-    ActionChains(browser.driver).move_to_element(browser["captions-lines"]).perform()
+    ActionChains(browser.driver).send_keys(Keys.SHIFT).perform()
     browser.until(lambda: not browser.run(faded), "the buttons again")
     browser.click("captions-close")
     browser.until(lambda: not browser.run("return document.fullscreenElement"), "the page again")

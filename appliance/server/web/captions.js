@@ -83,13 +83,14 @@ export class Captions {
   }
 
   #key(event) {
+    this.#stir();
     if (event.key === "+" || event.key === "=") this.#resize(1);
     else if (event.key === "-" || event.key === "_") this.#resize(-1);
     else return;
     event.preventDefault();
   }
 
-  // The buttons step back while nobody moves.
+  // The buttons step back while nobody moves or presses a key.
   #stir() {
     this.#ui.dialog.classList.remove("idle");
     clearTimeout(this.#idle);
