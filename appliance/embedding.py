@@ -5,7 +5,6 @@ Light to import: torch is loaded with the models.
 
 import asyncio
 import contextlib
-import itertools
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from appliance.errors import ApplianceError
-from appliance.server.connection import LAG_INTERVAL_S, UPDATE_INTERVAL_S
+from appliance.server.connection import LAG_INTERVAL_S, UPDATE_INTERVAL_S, take_some
 from appliance.server.models import locate
 from appliance.server.protocol import Mode
 from appliance.server.settings import settings_of
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from appliance.speech.engine import Engine
 
 _AUDIO_THREADS = 4
-_PIECES = 16
 _NOTHING = Snapshot((), 0, "", 0.0, 0.0)
 
 
@@ -254,7 +252,7 @@ class TranscriptionSession:
         more = True
         while more:
             try:
-                batch, more = await self._loop.run_in_executor(self._hearing.pool, _some, pieces)
+                batch, more = await self._loop.run_in_executor(self._hearing.pool, take_some, pieces)
             except ApplianceError as error:
                 self._error = error  # for who iterates, too
                 self._news.set()
@@ -274,9 +272,3 @@ class TranscriptionSession:
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._news.set)
-
-
-def _some(pieces: Iterator[Samples]) -> tuple[list[Samples], bool]:
-    """Some pieces, and whether there may be more; runs in an audio thread."""
-    batch = list(itertools.islice(pieces, _PIECES))
-    return batch, len(batch) == _PIECES

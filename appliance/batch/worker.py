@@ -18,6 +18,7 @@ from appliance.batch.job import Job, Setup, error_line
 from appliance.batch.length import check_length
 from appliance.errors import ApplianceError
 from appliance.speech.audio.file import decode_file
+from appliance.speech.vad import disable_telemetry
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not come between
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
-    # Its wheels send usage data to their maker unless this is set before they are loaded (its Privacy.md).
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    disable_telemetry()
     from appliance.batch.recognizer import FileRecognizer  # the heavy part, after the priority is set
 
     recognizer: FileRecognizer | None = None

@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from appliance.recording.text_breaks import PAUSE_S
-from appliance.speech.types import Line, Speaker, Word
-
-_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…")
+from appliance.speech.types import SENTENCE_ENDS, Line, Speaker, Word
 
 
 def by_time(speakers: Sequence[Sequence[Line]]) -> list[Line]:
@@ -30,7 +28,7 @@ def _pieces(line: Line) -> Iterator[Line]:
     """The line cut at every place where another's turn may begin; as it is where it has no words."""
     words: list[Word] = []
     for word in line.words:
-        if words and (word.start_s - words[-1].end_s >= PAUSE_S or words[-1].text.endswith(_SENTENCE_ENDS)):
+        if words and (word.start_s - words[-1].end_s >= PAUSE_S or words[-1].text.endswith(SENTENCE_ENDS)):
             yield _of(line, words)
             words = []
         words.append(word)

@@ -134,7 +134,7 @@ class Connection:
         more = True
         while more:
             # In a copy of this context, so that the threads' lines in the log have the session's name.
-            batch, more = await loop.run_in_executor(self._service.audio_pool, copy_context().run, _take, pieces)
+            batch, more = await loop.run_in_executor(self._service.audio_pool, copy_context().run, take_some, pieces)
             for samples in batch:
                 self._stream.feed(samples)
                 self._service.metrics.received(samples.size / SAMPLE_RATE_HZ)
@@ -245,7 +245,7 @@ class Connection:
                 raise WebSocketDisconnect(1006, "takes no updates") from error
 
 
-def _take(pieces: Iterator[Samples]) -> tuple[list[Samples], bool]:
+def take_some(pieces: Iterator[Samples]) -> tuple[list[Samples], bool]:
     """Some seconds of audio, and whether there may be more; runs in an audio thread."""
     batch: list[Samples] = []
     total = 0

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import replace
 
-from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Snapshot, Word
+from appliance.speech.types import FIRST_SPEAKER, SENTENCE_ENDS, SILENCE, Line, Snapshot, Word
 
 SILENCE_LINE_S = 5.0
 """A pause this long becomes a line of its own, as clients of the field's protocol expect."""
@@ -16,8 +16,6 @@ LONGEST_LINE_S = 2 * LINE_S
 
 RETAINED_LINES = 2000
 """Older lines are dropped from the front: some 16 hours of speech, and a bound all the same."""
-
-_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…")
 
 
 class Transcript:
@@ -71,5 +69,5 @@ def _duration_s(line: Line) -> float:
 
 
 def _is_full(line: Line) -> bool:
-    ends_sentence = line.text.endswith(_SENTENCE_ENDS)
+    ends_sentence = line.text.endswith(SENTENCE_ENDS)
     return _duration_s(line) >= (LINE_S if ends_sentence else LONGEST_LINE_S)

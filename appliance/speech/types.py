@@ -18,6 +18,9 @@ Speaker = NewType("Speaker", int)
 SILENCE = Speaker(-2)
 FIRST_SPEAKER = Speaker(1)
 
+SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…")
+"""What a sentence's text may end with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:

@@ -19,6 +19,11 @@ _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (2, 1, 128)
 
 
+def disable_telemetry() -> None:
+    """Before ONNX Runtime is loaded, by whomever: its wheels send usage data to their maker else (its Privacy.md)."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
 class VadModel:
     """The shared, stateless half; any number of threads may call it at once."""
 
@@ -34,8 +39,7 @@ class VadModel:
                 "wlk-appliance fetch silero-vad, then name the file with --vad-file",
                 code="missing_model",
             )
-        # Its wheels send usage data to their maker unless this is set before they are loaded (its Privacy.md).
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        disable_telemetry()
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 

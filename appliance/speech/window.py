@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from appliance.speech.commit import TimedWord, counted
 from appliance.speech.hypothesis import CONTEXT_TOKENS, FRAME_SAMPLES, FRAMES_PER_S
-from appliance.speech.types import SAMPLE_RATE_HZ, Word
+from appliance.speech.types import SAMPLE_RATE_HZ, SENTENCE_ENDS, Word
 
 MAX_REACH_S = 0.3
 """A word is taken to begin and end at most this far from where it was attended, and halfway to its neighbours."""
 
-_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…")
 _SENTENCE_GAP_FRAMES = 25
 
 
@@ -114,7 +113,7 @@ class Window:
                 continue
             following = words[index + 1].first_frame if index + 1 < len(words) else word.last_frame
             gap = following - word.last_frame
-            if word.text.rstrip().endswith(_SENTENCE_ENDS):
+            if word.text.rstrip().endswith(SENTENCE_ENDS):
                 gap += _SENTENCE_GAP_FRAMES
             if gap >= best_gap:
                 best, best_gap = index, gap

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
@@ -44,7 +45,7 @@ def file_routes() -> list[Route]:
     ]
 
 
-class Files:
+class Files(ABC):
     """An address that takes a form with a file; what it makes of it is for others to say."""
 
     file_field = "file"
@@ -80,8 +81,9 @@ class Files:
             _log(str(client), error)
             raise
 
+    @abstractmethod
     async def serve(self, form: Form, service: Service, receive: Receive, send: Send, scope: Scope) -> None:
-        raise NotImplementedError
+        """Answer a form that came whole."""
 
 
 class OpenAiFiles(Files):
