@@ -34,7 +34,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A stretch of one speaker, or of silence (``speaker == SILENCE``, no text)."""
+    """A stretch of one speaker, or of silence (``speaker == SILENCE``, no text).
+
+    ``name``: of a speaker who was enrolled. ``translation``: of its text, as far as there is one by now.
+    """
 
     speaker: Speaker
     text: str
@@ -42,6 +45,8 @@ class Line:
     end_s: float
     words: tuple[Word, ...] = ()
     language: str | None = None
+    name: str | None = None
+    translation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class Snapshot:
     dropped from the front since the stream began, so ``pruned + i`` numbers ``lines[i]`` for good.
     ``tentative`` may change. ``received_s`` is how much audio came in, ``decided_s`` up to where it
     has been turned into text (or known to be silence).
+
+    With speakers told apart, ``undiarized`` is committed text whose speaker is not known yet, ``diarized_s`` up to
+    where speakers are known (None: they are not told apart), and the last lines' speakers may still change.
+    ``translation`` is the tentative translation of what no line's has yet.
     """
 
     lines: tuple[Line, ...]
@@ -59,6 +68,9 @@ class Snapshot:
     tentative: str
     received_s: float
     decided_s: float
+    undiarized: str = ""
+    diarized_s: float | None = None
+    translation: str = ""
 
     @property
     def lag_s(self) -> float:

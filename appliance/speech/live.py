@@ -1,0 +1,32 @@
+"""A stream of the engine, as those see it that feed one; what tells speakers or translates is put around one."""
+
+from concurrent.futures import Future
+from typing import Protocol
+
+from appliance.speech.types import Samples, Snapshot
+
+
+class LiveStream(Protocol):
+    """Samples in, snapshots out to the callback it was opened with. All methods may be called from any thread."""
+
+    finished: Future[Snapshot]
+    """The final state, once all is said; or the error that ended the stream."""
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio fed but not yet heard; the caller bounds it."""
+
+    def feed(self, samples: Samples) -> None:
+        """Add samples of the stream; returns at once."""
+
+    def finish(self) -> None:
+        """No more audio will come."""
+
+    def set_language(self, language: str) -> None:
+        """Change the language from the next utterance on; "auto" detects it."""
+
+    def wait(self, timeout_s: float | None = None) -> Snapshot:
+        """The final state, after `finish`; raises what ended the stream early."""
+
+    def close(self) -> None:
+        """Leave the engine."""
