@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MOST_BEHIND_S = 30.0
 """Audio that waits, of a stream that is live."""
 
+_PORTION_S = 1.0
+
 _PAST_S = 120.0
 """What was left out so long ago changes no turn that is still told."""
 
@@ -95,8 +97,9 @@ class Lane:
     # By the scheduler's thread.
 
     def hand_over(self) -> None:
-        """Give the diarizer what it needs for a step, and no more."""
-        while not self.stream.pending and not self._ended:
+        """Give the diarizer enough for a step, and no more than `_PORTION_S` beyond that."""
+        enough = self._given + _PORTION_S * SAMPLE_RATE_HZ
+        while not self._ended and not (self.stream.pending and self._given >= enough):
             with self._lock:
                 samples = self._waiting.popleft() if self._waiting else None
                 if samples is not None:
@@ -104,7 +107,7 @@ class Lane:
                     self._given += len(samples)
             if samples is not None:
                 self.stream.feed(samples)
-            elif self._finished and not self._is_told:
+            elif self._finished and not self._is_told and not self.stream.pending:
                 self._is_told = True
                 self.stream.finish()
             else:
