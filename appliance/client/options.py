@@ -25,14 +25,16 @@ class ClientOptions:
     """Where to stream to, and how.
 
     ``certificate``: a PEM file to trust beside the system's. ``words``: with times and probabilities of each word.
-    ``mode``: how updates come; what they add up to is the same. ``format``: of what is fed, raw 16-bit mono PCM at
-    ``rate_hz``, or any container (``auto``). ``pace``: of `transcribe` alone.
+    ``diarization``: whether speakers are told apart; None: as the server does. ``mode``: how updates come; what they
+    add up to is the same. ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any container (``auto``).
+    ``pace``: of `transcribe` alone.
     """
 
     url: str = "wss://127.0.0.1:8000/asr"
     language: str | None = None
     token: str | None = None
     words: bool = False
+    diarization: bool | None = None
     insecure: bool = False
     certificate: Path | None = None
     mode: Literal["diff", "full"] = "diff"
@@ -47,6 +49,8 @@ class ClientOptions:
         query = {"mode": self.mode, "format": self.format, "rate": str(self.rate_hz)}
         if self.words:
             query["words"] = "true"
+        if self.diarization is not None:
+            query["diarization"] = str(self.diarization).lower()
         if self.language:
             query["language"] = self.language
         joined = "&".join(filter(None, [parts.query, urlencode(query)]))

@@ -10,12 +10,14 @@ from appliance.speech.types import Line, Snapshot, Speaker, Word
 class Transcript:
     """What the server has said so far, kept by `apply`.
 
-    ``lines``: as they came. ``pruned``: how many lines fell off the front; their text stays in ``committed``.
+    ``lines``: as they came. ``undiarized``: committed text after them whose speaker is not known yet. ``pruned``: how
+    many lines fell off the front; their text stays in ``committed``.
     ``sent_s``: seconds of audio sent; ``received_s``: those of it that the server is known to have read;
     ``decided_s``: those of it that were turned into text, or known to be silence, at the last update.
     """
 
     lines: list[dict[str, Any]] = field(default_factory=list)
+    undiarized: str = ""
     tentative: str = ""
     lag_s: float = 0.0
     pruned: int = 0
@@ -31,7 +33,9 @@ class Transcript:
 
     def snapshot(self) -> Snapshot:
         """The same as the server's own picture of it."""
-        return Snapshot(tuple(self._typed), self.pruned, self.tentative, self.received_s, self.decided_s)
+        return Snapshot(
+            tuple(self._typed), self.pruned, self.tentative, self.received_s, self.decided_s, self.undiarized
+        )
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take over an update of either mode, or the answer to a ping of ours; other messages are ignored."""
@@ -51,6 +55,7 @@ class Transcript:
             return
         else:
             return
+        self.undiarized = message.get("buffer_diarization", "")
         self.tentative = message.get("buffer_transcription", "")
         self.lag_s = message.get("remaining_time_transcription", 0.0)
         self.decided_s = max(self.decided_s, self.received_s - self.lag_s)
@@ -65,6 +70,7 @@ def _line(item: dict[str, Any]) -> Line:
         _seconds(item["end"]),
         tuple(words),
         item.get("detected_language"),
+        item.get("name"),
     )
 
 

@@ -49,7 +49,7 @@ def test_subtitles_and_text_say_who() -> None:
     assert render(lines, 4.0, "text") == "Speaker 1: Hello there.\nSpeaker 2: Good morning, madam.\n"
     assert "\nSpeaker 1: Hello there.\n" in render(lines, 4.0, "srt")
     assert "\n<v Speaker 2>Good morning, madam.\n" in render(lines, 4.0, "vtt")
-    assert [cue.speaker for cue in cues(lines)] == [1, 2]
+    assert [cue.speaker for cue in cues(lines)] == ["Speaker 1", "Speaker 2"]
 
 
 def test_one_speaker_is_not_named() -> None:

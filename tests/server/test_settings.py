@@ -5,6 +5,7 @@ import pytest
 
 from appliance.errors import UsageError
 from appliance.server.settings import OLDER_NAMES, Settings, flag, load_settings, unknown_variables, variable
+from appliance.speakers.sortformer_config import SortformerConfig
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "settings.md"
 
@@ -71,7 +72,9 @@ def test_lists_are_given_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--max-backlog-s", "-1"], r"--max-backlog-s .* greater than or equal to 1"),
         (["--no-such-flag"], r"unrecognized arguments: --no-such-flag"),
         (["--tls-cert", "a.pem"], r"--tls-cert \(WLK_TLS_CERT\) needs --tls-key"),
-        (["--diarization"], r"--diarization \(WLK_DIARIZATION\) is on, and this build has no diarizer"),
+        (["--diarization-backend", "magic"], r"--diarization-backend .* is 'magic'"),
+        (["--enroll", "Anna"], r"--enroll \(WLK_ENROLL\) is 'Anna': give it as NAME=RECORDING"),
+        (["--enroll", "=anna.wav"], r"--enroll .* is '=anna.wav'"),
         (["--env-file", "/nowhere.env"], r"--env-file: can't read /nowhere.env"),
     ],
 )
@@ -81,12 +84,27 @@ def test_mistakes_are_named(argv: list[str], expected: str) -> None:
     assert caught.value.hint
 
 
+def test_sortformer_is_stepped_as_nvidia_does_unless_told_otherwise() -> None:
+    assert load_settings([]).sortformer() == SortformerConfig()
+    given = {"chunk": 12, "left": 2, "right": 3, "fifo": 100, "cache": 64, "update": 50}
+    argv = [part for name, value in given.items() for part in (f"--sortformer-{name}", str(value))]
+    assert load_settings(argv).sortformer() == SortformerConfig(**given)
+    with pytest.raises(UsageError, match="updated by 200 frames"):
+        load_settings(["--sortformer-update", "200"]).sortformer()
+
+
 def test_older_diar_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIAR", "0")
     assert load_settings([]).diarization is False
     monkeypatch.setenv("DIAR", "1")
-    with pytest.raises(UsageError, match="no diarizer"):
-        load_settings([])
+    assert load_settings([]).diarization is True
+
+
+def test_voices_are_given_one_by_one_or_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"Anna": "/voices/a.wav", "Bert B.": "b=1.wav"}
+    assert load_settings(["--enroll", "Anna=/voices/a.wav", "--enroll", "Bert B.=b=1.wav"]).voices == wanted
+    monkeypatch.setenv("WLK_ENROLL", "Anna=/voices/a.wav, Bert B. = b=1.wav")
+    assert load_settings([]).voices == wanted
 
 
 def test_bad_token_value_is_not_shown() -> None:
