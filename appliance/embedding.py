@@ -10,22 +10,20 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from appliance.errors import ApplianceError
 from appliance.server.connection import LAG_INTERVAL_S, UPDATE_INTERVAL_S, take_some
-from appliance.server.models import locate
+from appliance.server.models import locate, locate_diarizer
 from appliance.server.protocol import Mode
 from appliance.server.settings import settings_of
-from appliance.server.streams import load_engine, stream_options
+from appliance.server.streams import Models, load_models, stream_options
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder, AudioFormat
 from appliance.speech.hypothesis import Task
-from appliance.speech.scheduler import OnSnapshot, Stream
+from appliance.speech.live import LiveStream
+from appliance.speech.scheduler import OnSnapshot
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
-
-if TYPE_CHECKING:
-    from appliance.speech.engine import Engine
 
 _AUDIO_THREADS = 4
 _NOTHING = Snapshot((), 0, "", 0.0, 0.0)
@@ -44,7 +42,7 @@ class TranscriptionEngine:
 
     def __init__(self, **settings: object) -> None:
         self._settings = settings_of(settings)
-        self._engine: Engine | None = None
+        self._models: Models | None = None
         self._audio_pool: ThreadPoolExecutor | None = None
         self._sessions: set[TranscriptionSession] = set()
 
@@ -54,13 +52,14 @@ class TranscriptionEngine:
         Raises:
             ApplianceError: something is missing, doesn't fit, or can't be loaded.
         """
-        self._engine = await asyncio.to_thread(self._load)
+        self._models = await asyncio.to_thread(self._load)
         self._audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
         return self
 
-    def _load(self) -> "Engine":
+    def _load(self) -> Models:
         pair, vad_file = locate(self._settings)
-        return load_engine(self._settings, pair, vad_file)
+        diarizer = locate_diarizer(self._settings, pair, vad_file)
+        return load_models(self._settings, pair, vad_file, diarizer)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -68,10 +67,10 @@ class TranscriptionEngine:
         """End sessions that are still open, and free the threads."""
         for session in list(self._sessions):
             await session.close()
-        engine, self._engine = self._engine, None
-        assert engine is not None
+        models, self._models = self._models, None
+        assert models is not None
         assert self._audio_pool is not None
-        await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(models.close)
         self._audio_pool.shutdown(wait=False, cancel_futures=True)
 
     @contextlib.asynccontextmanager
@@ -83,11 +82,11 @@ class TranscriptionEngine:
     @property
     def max_sessions(self) -> int:
         """How many sessions may be open at once: the setting, or as many as this machine was measured to carry."""
-        return self._settings.max_sessions or self._loaded().capacity
+        return self._settings.max_sessions or self._loaded().engine.capacity
 
     @property
     def languages(self) -> tuple[str, ...]:
-        return self._loaded().languages
+        return self._loaded().engine.languages
 
     def session(
         self,
@@ -98,13 +97,16 @@ class TranscriptionEngine:
         words: bool = False,
         format: AudioFormat = "auto",
         rate_hz: int = SAMPLE_RATE_HZ,
+        diarization: bool = True,
     ) -> "TranscriptionSession":
         """Begin a stream; use it with ``async with``. The parameters are those of `/asr` (docs/API.md).
+
+        ``diarization``: with speakers told apart, where the setting of that name is on.
 
         Raises:
             ApplianceError: codes ``over_capacity``, ``not_ready``, ``unsupported_language``, ``bad_request``.
         """
-        engine = self._loaded()
+        models = self._loaded()
         assert self._audio_pool is not None
         if len(self._sessions) >= self.max_sessions:
             raise ApplianceError(
@@ -116,7 +118,7 @@ class TranscriptionEngine:
         decoder = AudioDecoder(format, rate_hz=rate_hz, raw_default=settings.pcm_format)
         options = stream_options(settings, language=language or settings.language, task=task or settings.task)
         session = TranscriptionSession(
-            lambda take: engine.open_stream(options, take),
+            lambda take: models.open_stream(options, take, diarization=diarization),
             Hearing(decoder, self._audio_pool, settings.max_backlog_s),
             UpdateWriter(mode, words=words),
             {"type": "config", "useAudioWorklet": settings.pcm_input or format != "auto", "mode": mode},
@@ -125,12 +127,12 @@ class TranscriptionEngine:
         self._sessions.add(session)
         return session
 
-    def _loaded(self) -> "Engine":
-        if self._engine is None:
+    def _loaded(self) -> Models:
+        if self._models is None:
             raise ApplianceError(
                 "the models are not loaded", "use the engine inside: async with engine", code="not_ready"
             )
-        return self._engine
+        return self._models
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class TranscriptionSession:
 
     def __init__(
         self,
-        open_stream: Callable[[OnSnapshot], Stream],
+        open_stream: Callable[[OnSnapshot], LiveStream],
         hearing: Hearing,
         updates: UpdateWriter,
         config: dict[str, Any],

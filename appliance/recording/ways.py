@@ -8,12 +8,13 @@ from appliance import client
 from appliance.client import ClientOptions
 from appliance.recording import local
 from appliance.recording.playback import Pace
-from appliance.server.models import locate
+from appliance.server.models import locate, locate_diarizer
 from appliance.server.settings import Settings
+from appliance.speech.live import LiveStream
 from appliance.speech.types import Samples, Snapshot
 
 if TYPE_CHECKING:
-    from appliance.speech.engine import Engine
+    from appliance.server.streams import Models
 
 Watch = Callable[[Snapshot], None]
 
@@ -57,23 +58,28 @@ class InProcess:
         self._pace = pace
         self._tell = tell
         self._pair, self._vad_file = locate(settings)
-        self._engine: Engine | None = None
+        self._diarizer = locate_diarizer(settings, self._pair, self._vad_file)
+        self._models: Models | None = None
 
     def open(self) -> None:
-        if self._engine is None:
-            from appliance.server.streams import load_engine  # what a client never needs
+        if self._models is None:
+            from appliance.server.streams import load_models  # what a client never needs
 
             self._tell(f"loading {self._pair.name}")
-            self._engine = load_engine(self._settings, self._pair, self._vad_file)
+            self._models = load_models(self._settings, self._pair, self._vad_file, self._diarizer)
 
     def run(self, samples: Iterable[Samples], watch: Watch, stop: threading.Event) -> None:
         from appliance.server.streams import stream_options
 
-        engine = self._engine
-        assert engine is not None
+        models = self._models
+        assert models is not None
         options = stream_options(self._settings, language=self._language, task=self._settings.task)
-        local.transcribe(samples, lambda take: engine.open_stream(options, take), watch, pace=self._pace, stop=stop)
+
+        def open_stream(take: Watch) -> LiveStream:
+            return models.open_stream(options, take, diarization=True)
+
+        local.transcribe(samples, open_stream, watch, pace=self._pace, stop=stop)
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
+        if self._models is not None:
+            self._models.close()

@@ -42,9 +42,10 @@ class Connection:
         self._service = service
         self._options = options
         self._name = name
-        self._engine = service.engine()
+        models = service.models()
+        self._engine = models.engine
         wanted = stream_options(service.settings, language=options.language, task=options.task)
-        self._stream = self._engine.open_stream(wanted, self._take_snapshot)
+        self._stream = models.open_stream(wanted, self._take_snapshot, diarization=options.diarization)
         self._loop = asyncio.get_running_loop()
         self._decoder = AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=service.settings.pcm_format)
         self._updates = UpdateWriter(options.mode, words=options.words)
@@ -198,7 +199,7 @@ class Connection:
 
     def _show(self, snapshot: Snapshot) -> None:
         self._latest = snapshot
-        self._service.metrics.showed(snapshot.lag_s)
+        self._service.metrics.showed(snapshot)
         self._news.set()
 
     async def _follow(self) -> None:

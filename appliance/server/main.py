@@ -10,7 +10,7 @@ import uvicorn
 from appliance.errors import ApplianceError
 from appliance.server.app import create_app
 from appliance.server.memory import share_one_arena
-from appliance.server.models import locate
+from appliance.server.models import locate, locate_diarizer
 from appliance.server.rotation import Rotation
 from appliance.server.service import Service
 from appliance.server.settings import Settings, describe, unknown_variables
@@ -54,11 +54,12 @@ def run_server(settings: Settings) -> None:
     """
     share_one_arena()
     pair, vad_file = locate(settings)
+    diarizer = locate_diarizer(settings, pair, vad_file)
     files = prepare(settings)
     listener = bind(settings.host, settings.port)
     for remark in unknown_variables():
         log.warning(remark)
-    service = Service(settings, pair, vad_file)
+    service = Service(settings, pair, vad_file, diarizer)
     server: Server
 
     def leave() -> None:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from appliance import __version__
 from appliance.server.refusals import ERROR_CODES
 from appliance.speech.scheduler import Turn
+from appliance.speech.types import Snapshot
 
 if TYPE_CHECKING:
     from appliance.server.settings import Settings
@@ -39,6 +40,7 @@ class Metrics:
         places: Callable[[], int],
         waiting: Callable[[], int],
         files: Callable[[], int],
+        undiarized: Callable[[], int],
     ) -> None:
         """The functions are asked when the figures are read, by any thread."""
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -52,6 +54,7 @@ class Metrics:
             ("wlk_sessions_limit", "Clients that may stream at once; 0 until that is measured", places),
             ("wlk_queue_depth", "Streams that wait for their turn", waiting),
             ("wlk_files_pending", "Files that are sent, wait, or are worked on", files),
+            ("wlk_diarization_failures", "Streams whose speakers were given up: the diarizer failed", undiarized),
         ):
             Gauge(name, text, registry=registry).set_function(sample)
         self._sessions = Counter("wlk_sessions", "Sessions that began", registry=registry)
@@ -71,6 +74,12 @@ class Metrics:
         self._lag = Histogram(
             "wlk_lag_seconds",
             "How far text is behind the audio that has come in, each time that text changes",
+            buckets=_LAG_BUCKETS_S,
+            registry=registry,
+        )
+        self._speaker_lag = Histogram(
+            "wlk_diarization_lag_seconds",
+            "How far speakers are behind the audio that has come in, each time that text changes, where told apart",
             buckets=_LAG_BUCKETS_S,
             registry=registry,
         )
@@ -110,9 +119,11 @@ class Metrics:
         """A file was worked on, to its end."""
         self._file_audio.inc(seconds)
 
-    def showed(self, lag_s: float) -> None:
+    def showed(self, snapshot: Snapshot) -> None:
         """A client's text changed."""
-        self._lag.observe(lag_s)
+        self._lag.observe(snapshot.lag_s)
+        if snapshot.diarized_s is not None:
+            self._speaker_lag.observe(snapshot.diarization_lag_s)
 
     def took(self, turn: Turn) -> None:
         """The engine made a turn."""

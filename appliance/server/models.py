@@ -5,6 +5,7 @@ from pathlib import Path
 from appliance.errors import ApplianceError, UsageError
 from appliance.pair.locate import Pair, find_pair, open_pair
 from appliance.server.settings import Settings, describe
+from appliance.speakers.load import DiarizerConfig, find_diarizer
 
 VAD_NAME = "silero_vad.onnx"
 
@@ -17,6 +18,26 @@ def locate(settings: Settings) -> tuple[Pair, Path]:
     """
     pair = _pair(settings)
     return pair, _vad_file(settings, pair)
+
+
+def locate_diarizer(settings: Settings, pair: Pair, vad_file: Path) -> DiarizerConfig | None:
+    """What tells speakers apart, or None where that is not wanted; nothing of it is loaded.
+
+    Raises:
+        ApplianceError: its weights, a module or a voice's recording are missing.
+    """
+    if not settings.diarization:
+        return None
+    for name, file in settings.voices.items():
+        if not Path(file).is_file():
+            raise ApplianceError(
+                f"no recording of {name}: {file} not found",
+                f"give it as NAME=RECORDING to {describe('enroll')}; in a container, by its place there",
+                code="missing_voice",
+            )
+    folders = _folders(settings, pair)
+    backend, weights = find_diarizer(settings.diarization_backend, settings.diarization_file, folders, settings.device)
+    return DiarizerConfig(backend, str(weights), str(vad_file), settings.device, settings.voices)
 
 
 def compute_type(settings: Settings) -> str:
@@ -48,11 +69,7 @@ def _pair(settings: Settings) -> Pair:
 
 
 def _vad_file(settings: Settings, pair: Pair) -> Path:
-    if settings.vad_file:
-        tried = [settings.vad_file]
-    else:
-        folders = [settings.models_dir, pair.encoder_dir.parent, pair.encoder_dir.parent.parent]
-        tried = [folder / VAD_NAME for folder in dict.fromkeys(folders) if folder]
+    tried = [settings.vad_file] if settings.vad_file else [folder / VAD_NAME for folder in _folders(settings, pair)]
     for path in tried:
         if path.is_file():
             return path
@@ -61,3 +78,9 @@ def _vad_file(settings: Settings, pair: Pair) -> Path:
         f"put {VAD_NAME} there, or name it with {describe('vad_file')}",
         code="missing_vad",
     )
+
+
+def _folders(settings: Settings, pair: Pair) -> list[Path]:
+    """Where models lie that are not of the pair."""
+    folders = [settings.models_dir, pair.encoder_dir.parent, pair.encoder_dir.parent.parent]
+    return [folder for folder in dict.fromkeys(folders) if folder]

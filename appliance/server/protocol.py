@@ -44,6 +44,7 @@ _CLOSE_BY_CODE = {
     "idle_timeout": Close.POLICY,
 }
 _RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "too_many_files": 10, "restarting": 5}
+_YES, _NO = ("true", "1"), ("false", "0")
 CLOSING_CODES = frozenset(_CLOSE_BY_CODE)
 """Errors that end a stream."""
 
@@ -58,6 +59,7 @@ class Options:
     words: bool = False
     format: AudioFormat = "auto"
     rate_hz: int = SAMPLE_RATE_HZ
+    diarization: bool = False
 
 
 def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
@@ -68,7 +70,10 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     """
     mode = _choice(query, "mode", ("full", "diff"))
     audio = _choice(query, "format", ("auto", "s16le", "f32le"))
-    words = _choice(query, "words", ("false", "true", "0", "1"))
+    words = _choice(query, "words", _NO + _YES)
+    told_apart = _choice(query, "diarization", _YES + _NO if settings.diarization else _NO + _YES)
+    if told_apart in _YES and not settings.diarization:
+        raise _bad_parameter("diarization", told_apart, "false, as this server does not tell speakers apart")
     task = query.get("task") or settings.task
     if task not in ("transcribe", "translate"):
         raise _bad_parameter("task", task, "transcribe or translate")
@@ -79,9 +84,10 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
         language=(query.get("language") or settings.language).lower(),
         task="translate" if task == "translate" else "transcribe",
         mode="diff" if mode == "diff" else "full",
-        words=words in ("true", "1"),
+        words=words in _YES,
         format="s16le" if audio == "s16le" else "f32le" if audio == "f32le" else "auto",
         rate_hz=int(rate),
+        diarization=told_apart in _YES,
     )
 
 
@@ -123,6 +129,7 @@ def config_event(settings: Settings, options: Options, session: str) -> dict[str
         "mode": options.mode,
         "protocol": PROTOCOL_VERSION,
         "language": options.language,
+        "diarization": options.diarization,
         "session": session,
     }
 
@@ -137,6 +144,8 @@ def line_json(line: Line, *, words: bool) -> str:
     }
     if line.language and line.speaker != SILENCE:
         item["detected_language"] = line.language
+    if line.name:
+        item["name"] = line.name
     if words:
         item["words"] = [
             {
@@ -154,15 +163,16 @@ def state_fields(snapshot: Snapshot, lag_s: float) -> dict[str, Any]:
     """What every update holds beside its lines."""
     return {
         "buffer_transcription": snapshot.tentative.strip(),
-        "buffer_diarization": "",
+        "buffer_diarization": snapshot.undiarized.strip(),
         "buffer_translation": "",
         "remaining_time_transcription": round(lag_s, 1),
-        "remaining_time_diarization": 0,
+        "remaining_time_diarization": round(snapshot.diarization_lag_s, 1),
     }
 
 
 def status_of(snapshot: Snapshot) -> str:
-    return "active_transcription" if snapshot.lines or snapshot.tentative.strip() else "no_audio_detected"
+    said = snapshot.lines or snapshot.undiarized or snapshot.tentative.strip()
+    return "active_transcription" if said else "no_audio_detected"
 
 
 def clock(seconds: float) -> str:

@@ -20,8 +20,9 @@ from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.refusals import restarting
 from appliance.server.settings import Settings
-from appliance.server.streams import load_engine
+from appliance.server.streams import Models, load_models
 from appliance.server.tokens import read_tokens
+from appliance.speakers.load import DiarizerConfig
 
 if TYPE_CHECKING:
     from appliance.speech.engine import Engine
@@ -46,7 +47,7 @@ class Stoppable(Protocol):
 class Service:
     """One per process; its methods belong to the event loop's thread, except where they say otherwise."""
 
-    def __init__(self, settings: Settings, pair: Pair, vad_file: Path) -> None:
+    def __init__(self, settings: Settings, pair: Pair, vad_file: Path, diarizer: DiarizerConfig | None = None) -> None:
         """Raises an `ApplianceError` where the list of tokens can't be used."""
         self.settings = settings
         self.access = Access(settings, read_tokens(settings))
@@ -59,7 +60,8 @@ class Service:
         """When the model's file was made, in seconds since 1970."""
         self._pair = pair
         self._vad_file = vad_file
-        self._engine: Engine | None = None
+        self._diarizer = diarizer
+        self._models: Models | None = None
         self._connections: dict[Stoppable, Client] = {}
         self._idle = asyncio.Event()
         self._closed = threading.Event()
@@ -70,39 +72,40 @@ class Service:
             ready=lambda: self.status == "ready",
             sessions=lambda: len(self._connections),
             places=lambda: self.places,
-            waiting=lambda: self._engine.waiting if self._engine else 0,
+            waiting=lambda: self._models.engine.waiting if self._models else 0,
             files=lambda: self.files.depth,
+            undiarized=lambda: self._models.speakers.failures if self._models and self._models.speakers else 0,
         )
 
     def start_loading(self, on_failure: Callable[[], None]) -> None:
         """Load the engine in a thread; ``on_failure`` is called in this event loop if that fails."""
         loop = asyncio.get_running_loop()
-        loaded: asyncio.Future[Engine] = loop.create_future()
+        loaded: asyncio.Future[Models] = loop.create_future()
 
-        def settle(engine: "Engine | None", error: BaseException | None) -> None:
+        def settle(models: Models | None, error: BaseException | None) -> None:
             if loaded.cancelled():
                 return
-            if engine is not None:
-                loaded.set_result(engine)
+            if models is not None:
+                loaded.set_result(models)
             else:
-                loaded.set_exception(error or RuntimeError("loading the engine ended without a result"))
+                loaded.set_exception(error or RuntimeError("loading the models ended without a result"))
 
         def load() -> None:
-            engine, error = None, None
+            models, error = None, None
             try:
-                engine = self._load()
+                models = self._load()
             except (ApplianceError, RuntimeError, OSError, ValueError, MemoryError, ImportError) as raised:
                 error = raised
             finally:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the server was stopped meanwhile
-                    loop.call_soon_threadsafe(settle, engine, error)
+                    loop.call_soon_threadsafe(settle, models, error)
 
-        def done(future: "asyncio.Future[Engine]") -> None:
+        def done(future: "asyncio.Future[Models]") -> None:
             if future.cancelled() or self.status == "stopping":
                 return
             self.failure = future.exception()
             if self.failure is None:
-                self._engine, self.status = future.result(), "ready"
+                self._models, self.status = future.result(), "ready"
                 log.info("ready: %s, after %.1f s", self._pair.name, time.monotonic() - self._started)
             else:
                 self.status = "failed"
@@ -111,29 +114,38 @@ class Service:
         loaded.add_done_callback(done)
         threading.Thread(target=load, name="load-engine", daemon=True).start()
 
-    def _load(self) -> "Engine":
-        engine = load_engine(self.settings, self._pair, self._vad_file)
-        engine.watch(self.metrics.took)
+    def _load(self) -> Models:
+        models = load_models(self.settings, self._pair, self._vad_file, self._diarizer)
+        models.engine.watch(self.metrics.took)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
-        return engine
+        return models
+
+    @property
+    def diarization(self) -> bool:
+        """Whether speakers can be told apart here."""
+        return self._diarizer is not None
 
     def engine(self) -> "Engine":
-        """The loaded engine.
+        """The loaded engine. Raises as `models` does."""
+        return self.models().engine
+
+    def models(self) -> Models:
+        """What is loaded.
 
         Raises:
             ApplianceError: code ``not_ready`` or ``restarting``.
         """
         if self.status == "stopping":
             raise restarting()
-        if self._engine is None:
+        if self._models is None:
             raise ApplianceError("the model is still loading", "connect again in a moment", code="not_ready")
-        return self._engine
+        return self._models
 
     @property
     def places(self) -> int:
         """How many clients are served at once: as set, or as measured when the engine warmed up."""
-        return self.settings.max_sessions or (self._engine.capacity if self._engine else 0)
+        return self.settings.max_sessions or (self._models.engine.capacity if self._models else 0)
 
     def check_place(self) -> None:
         """Whether one more client can be served now.
@@ -190,8 +202,8 @@ class Service:
         self._closed.set()
         self.files.close()
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
-        if self._engine:
-            self._engine.close()
+        if self._models:
+            self._models.close()
 
     def report(self) -> dict[str, Any]:
         """What `/readyz` tells."""
@@ -203,7 +215,8 @@ class Service:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "sessions": len(self._connections),
             "max_sessions": self.places,
+            "diarization": self.diarization,
         }
-        if self._engine:
-            report["languages"] = list(self._engine.languages)
+        if self._models:
+            report["languages"] = list(self._models.engine.languages)
         return report

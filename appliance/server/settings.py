@@ -26,6 +26,7 @@ from pydantic_settings import (
 from appliance.errors import UsageError
 from appliance.log import LogFormat
 from appliance.server.places import default_state_dir, token_credential
+from appliance.speakers.diarizer import Choice
 from appliance.speech.audio.formats import RawFormat
 from appliance.speech.hypothesis import Task
 from appliance.speech.profile import CommitMode, DecodingPolicy
@@ -131,9 +132,21 @@ class Settings(BaseSettings):
     )
     log_level: LogLevel = Field("info", description="how much to log on stderr")
     log_format: LogFormat = Field("text", description="lines for people, or one JSON object a line")
-    diarization: bool = Field(False, description="tell speakers apart; this build can't, and refuses to start so")
+    diarization: bool = Field(False, description="tell speakers apart, of clients that don't ask for the contrary")
+    diarization_backend: Choice = Field(
+        "auto", description="what does so; auto: sortformer on a GPU, where it is installed, else embedding"
+    )
+    diarization_file: Path | None = Field(
+        None, description="its weights (.pt or .nemo); default: those in diarizer/ in --models-dir or beside the pair"
+    )
+    max_speakers: int = Field(
+        0, ge=0, le=100, description="speakers of a stream at most; 0: as many as can be told apart"
+    )
+    enroll: Names = Field(
+        (), description="voices known by name, as NAME=RECORDING, by commas, or the flag once for each"
+    )
 
-    @field_validator("allowed_origins", "tls_names", "languages", mode="before")
+    @field_validator("allowed_origins", "tls_names", "languages", "enroll", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -143,9 +156,16 @@ class Settings(BaseSettings):
         for first, second in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
             if getattr(self, first) and not getattr(self, second):
                 raise ValueError(f"{describe(first)} needs {describe(second)} too")
-        if self.diarization:
-            raise ValueError(f"{describe('diarization')} is on, and this build has no diarizer: leave it off")
+        for given in self.enroll:
+            name, _, file = given.partition("=")
+            if not name.strip() or not file.strip():
+                raise ValueError(f"{describe('enroll')} is {given!r}: give it as NAME=RECORDING")
         return self
+
+    @property
+    def voices(self) -> dict[str, str]:
+        """Recordings of `enroll` by their names."""
+        return {name.strip(): file.strip() for name, _, file in (given.partition("=") for given in self.enroll)}
 
     @classmethod
     def settings_customise_sources(
@@ -236,6 +256,8 @@ def build_parser() -> argparse.ArgumentParser:
         text = f"{row.description} [{variable(name)}{_shown_default(row)}]".replace("%", "%%")
         if row.annotation is bool:
             parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=text)
+        elif name == "enroll":
+            parser.add_argument(flag(name), metavar="NAME=PATH", action="append", help=text)
         else:
             parser.add_argument(flag(name), metavar=_metavar(row), help=text)
     return parser

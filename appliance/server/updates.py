@@ -4,7 +4,8 @@ Encoded lines are kept, so the work for one update is that of its changed lines.
 still as long as the transcript; that is what its clients expect.)
 """
 
-from itertools import islice
+from itertools import compress, count, islice
+from operator import is_not
 from typing import Any
 
 from appliance.server.protocol import Mode, dump, line_json, state_fields, status_of
@@ -12,13 +13,13 @@ from appliance.speech.types import Line, Snapshot
 
 
 class UpdateWriter:
-    """The updates of one client, in its mode. ``lines`` of a snapshot change only at their end; see `Snapshot`."""
+    """The updates of one client, in its mode. ``lines`` of a snapshot change only near their end; see `Snapshot`."""
 
     def __init__(self, mode: Mode, *, words: bool) -> None:
         self._mode = mode
         self._words = words
         self._encoded: list[str] = []
-        self._last_line: Line | None = None
+        self._lines: tuple[Line, ...] = ()
         self._pruned = 0
         self._seq = 0
 
@@ -49,10 +50,17 @@ class UpdateWriter:
         skipped = snapshot.pruned - self._pruned - dropped
         self._pruned = snapshot.pruned
         del self._encoded[:dropped]
-        kept = 0 if skipped else min(len(self._encoded), len(snapshot.lines))
-        if kept and snapshot.lines[kept - 1] != self._last_line:
-            kept -= 1
+        kept = 0 if skipped else _same(self._lines[dropped:], snapshot.lines)
         del self._encoded[kept:]
         self._encoded += [line_json(line, words=self._words) for line in islice(snapshot.lines, kept, None)]
-        self._last_line = snapshot.lines[-1] if snapshot.lines else None
+        self._lines = snapshot.lines
         return dropped, kept
+
+
+def _same(before: tuple[Line, ...], now: tuple[Line, ...]) -> int:
+    """How many lines at the front are as before. Old ones are the same objects, which is seen at once."""
+    length = min(len(before), len(now))
+    same = next(compress(count(), map(is_not, before, now)), length)
+    while same < length and before[same] == now[same]:
+        same += 1
+    return same

@@ -6,9 +6,12 @@ its turns.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from appliance.speech.types import Samples, Speaker
+
+Backend = Literal["embedding", "sortformer"]
+Choice = Literal["auto", "embedding", "sortformer"]
 
 REVISION_S = 10.0
 """A turn that ended this long before `DiarizerStream.decided_s` never changes again."""

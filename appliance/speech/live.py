@@ -1,8 +1,9 @@
 """A stream of the engine, as those see it that feed one; what tells speakers or translates is put around one."""
 
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Protocol
 
+from appliance.errors import ApplianceError
 from appliance.speech.types import Samples, Snapshot
 
 
@@ -30,3 +31,26 @@ class LiveStream(Protocol):
 
     def close(self) -> None:
         """Leave the engine."""
+
+
+def outcome(finished: "Future[Snapshot]", timeout_s: float | None) -> Snapshot:
+    """The final state of a stream.
+
+    Raises:
+        TimeoutError: it takes longer.
+        ApplianceError: the stream failed, or was closed before its end.
+        OSError: as who takes its snapshots raised it, writing somewhere.
+    """
+    try:
+        error = finished.exception(timeout_s)
+    except CancelledError as cancelled:
+        raise ApplianceError("the stream was closed before its end", code="closed") from cancelled
+    if error is None:
+        return finished.result()
+    if isinstance(error, ApplianceError | OSError):
+        raise error
+    raise ApplianceError(
+        f"the stream failed: {type(error).__name__}: {error}",
+        "is there enough memory? wlk-appliance selftest tries the models alone",
+        code="internal",
+    ) from error

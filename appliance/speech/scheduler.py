@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from appliance.errors import ApplianceError
 from appliance.speech.hypothesis import Hypothesis, Request
+from appliance.speech.live import outcome
 from appliance.speech.session import Session
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 
@@ -77,26 +77,8 @@ class Stream:
         self.session.set_language(language)
 
     def wait(self, timeout_s: float | None = None) -> Snapshot:
-        """The final state, after `finish`.
-
-        Raises:
-            TimeoutError: it takes longer.
-            ApplianceError: the stream failed, or was closed before its end.
-            OSError: as ``on_snapshot`` raised it, writing somewhere.
-        """
-        try:
-            error = self.finished.exception(timeout_s)
-        except CancelledError as cancelled:
-            raise ApplianceError("the stream was closed before its end", code="closed") from cancelled
-        if error is None:
-            return self.finished.result()
-        if isinstance(error, ApplianceError | OSError):
-            raise error
-        raise ApplianceError(
-            f"the stream failed: {type(error).__name__}: {error}",
-            "is there enough memory? wlk-appliance selftest tries the models alone",
-            code="internal",
-        ) from error
+        """The final state, after `finish`; raises what ended the stream early, as `outcome` says."""
+        return outcome(self.finished, timeout_s)
 
     def close(self) -> None:
         """Leave the engine; a pass under way ends without effect."""

@@ -75,3 +75,8 @@ class Snapshot:
     @property
     def lag_s(self) -> float:
         return max(0.0, self.received_s - self.decided_s)
+
+    @property
+    def diarization_lag_s(self) -> float:
+        """Seconds of audio whose speakers are not known yet; 0 where they are not told apart."""
+        return 0.0 if self.diarized_s is None else max(0.0, self.received_s - self.diarized_s)

@@ -103,7 +103,6 @@ def test_each_wrong_setting_is_told(site: Site) -> None:
         ("WLK_MODEL", "large-v3", "no model large-v3 here: the image holds base"),
         ("WLK_LISTEN", "10.0.0.1", "WLK_LISTEN is '10.0.0.1'"),
         ("WLK_PORT", "eighty", "not a port: eighty"),
-        ("WLK_DIARIZATION", "true", "diarization"),
     ):
         before = site.said("grep", f"^{name}=", SETTINGS).partition("=")[2]
         put_setting(site, name, value)

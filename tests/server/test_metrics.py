@@ -16,6 +16,7 @@ from appliance.server.metrics import Metrics
 from appliance.server.service import Service
 from appliance.server.settings import Settings
 from appliance.speech.scheduler import Turn
+from appliance.speech.types import Snapshot
 from tests.conftest import Spoken
 from tests.server.running import (
     Running,
@@ -55,7 +56,12 @@ def made(**settings: object) -> Metrics:
         places=lambda: 8,
         waiting=lambda: 1,
         files=lambda: 3,
+        undiarized=lambda: 5,
     )
+
+
+def text(lag_s: float, diarized_s: float | None = None) -> Snapshot:
+    return Snapshot((), 0, "", 10.0, 10.0 - lag_s, diarized_s=diarized_s)
 
 
 def test_figures() -> None:
@@ -67,7 +73,8 @@ def test_figures() -> None:
     metrics.ended("idle_timeout")
     metrics.refused("over_capacity")
     metrics.received(0.5)
-    metrics.showed(1.2)
+    metrics.showed(text(1.2))
+    metrics.showed(text(0.3, 7.5))
     metrics.took(Turn(0.25, 4, 1.0, 7))
     metrics.took(Turn(0.01, 0, 0.3, 0))
     now = parsed(metrics.text().decode())
@@ -79,7 +86,9 @@ def test_figures() -> None:
     assert figure(now, "wlk_session_ends_total", how="idle_timeout") == 1
     assert figure(now, "wlk_refusals_total", code="over_capacity") == 1
     assert figure(now, "wlk_audio_seconds_total") == 0.5 and figure(now, "wlk_committed_words_total") == 7
-    assert figure(now, "wlk_lag_seconds_bucket", le="1.0") == 0 and figure(now, "wlk_lag_seconds_bucket", le="1.5") == 1
+    assert figure(now, "wlk_lag_seconds_bucket", le="1.0") == 1 and figure(now, "wlk_lag_seconds_bucket", le="1.5") == 2
+    assert figure(now, "wlk_diarization_lag_seconds_count") == 1
+    assert figure(now, "wlk_diarization_lag_seconds_sum") == 2.5 and figure(now, "wlk_diarization_failures") == 5
     assert figure(now, "wlk_step_seconds_count") == 1 and figure(now, "wlk_step_seconds_sum") == 0.25
     assert figure(now, "wlk_passes_total") == 4
     assert figure(now, "wlk_real_time_factor") == pytest.approx(0.26 / 1.3, rel=1e-3)
@@ -92,7 +101,7 @@ def test_whatever_comes_makes_no_more_series() -> None:
     for number in range(100):
         metrics.refused(f"a code of nobody {number}")
         metrics.ended(f"a code of nobody {number}")
-        metrics.showed(number)
+        metrics.showed(text(number, number))
     figures = parsed(metrics.text().decode())
     assert figure(figures, "wlk_refusals_total", code="other") == 100
     assert figure(figures, "wlk_session_ends_total", how="other") == 100

@@ -71,7 +71,9 @@ def test_lists_are_given_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--max-backlog-s", "-1"], r"--max-backlog-s .* greater than or equal to 1"),
         (["--no-such-flag"], r"unrecognized arguments: --no-such-flag"),
         (["--tls-cert", "a.pem"], r"--tls-cert \(WLK_TLS_CERT\) needs --tls-key"),
-        (["--diarization"], r"--diarization \(WLK_DIARIZATION\) is on, and this build has no diarizer"),
+        (["--diarization-backend", "magic"], r"--diarization-backend .* is 'magic'"),
+        (["--enroll", "Anna"], r"--enroll \(WLK_ENROLL\) is 'Anna': give it as NAME=RECORDING"),
+        (["--enroll", "=anna.wav"], r"--enroll .* is '=anna.wav'"),
         (["--env-file", "/nowhere.env"], r"--env-file: can't read /nowhere.env"),
     ],
 )
@@ -85,8 +87,14 @@ def test_older_diar_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIAR", "0")
     assert load_settings([]).diarization is False
     monkeypatch.setenv("DIAR", "1")
-    with pytest.raises(UsageError, match="no diarizer"):
-        load_settings([])
+    assert load_settings([]).diarization is True
+
+
+def test_voices_are_given_one_by_one_or_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"Anna": "/voices/a.wav", "Bert B.": "b=1.wav"}
+    assert load_settings(["--enroll", "Anna=/voices/a.wav", "--enroll", "Bert B.=b=1.wav"]).voices == wanted
+    monkeypatch.setenv("WLK_ENROLL", "Anna=/voices/a.wav, Bert B. = b=1.wav")
+    assert load_settings([]).voices == wanted
 
 
 def test_bad_token_value_is_not_shown() -> None:

@@ -2,11 +2,12 @@
 
 import json
 import random
+from dataclasses import replace
 
 from appliance.client import Transcript
 from appliance.server.protocol import clock
 from appliance.server.updates import UpdateWriter
-from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Snapshot
+from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Snapshot, Speaker
 
 
 def grown(random_: random.Random, lines: list[Line], at_s: float) -> list[Line]:
@@ -19,6 +20,10 @@ def grown(random_: random.Random, lines: list[Line], at_s: float) -> list[Line]:
         return [*lines, Line(SILENCE, "", at_s - 1, at_s), Line(FIRST_SPEAKER, f"after {at_s:.0f}", at_s, at_s)]
     if choice < 0.8:
         return [*lines, Line(FIRST_SPEAKER, f"line {at_s:.0f}", at_s, at_s)]
+    if choice < 0.9 and len(lines) > 2:  # who spoke was somebody else, in one of the last lines; or two are one
+        at = random_.randint(len(lines) - 3, len(lines) - 1)
+        other = replace(lines[at], speaker=Speaker(random_.randint(1, 4)))
+        return [*lines[:at], other, *lines[at + random_.randint(1, 2) :]]
     return lines
 
 
@@ -51,6 +56,27 @@ def test_a_difference_holds_changed_lines_only() -> None:
     longer = (*lines[:-1], Line(FIRST_SPEAKER, "line 499 more", 499, 501), Line(FIRST_SPEAKER, "next", 501, 502))
     changed = json.loads(writer.message(Snapshot(longer, 0, "", 0, 0), 0))
     assert [line["text"] for line in changed["new_lines"]] == ["line 499 more", "next"]
+
+
+def test_only_what_changed_is_sent_again_when_speakers_change() -> None:
+    writer = UpdateWriter("diff", words=False)
+    lines = tuple(Line(FIRST_SPEAKER, f"line {n}", n, n + 1) for n in range(50))
+    writer.message(Snapshot(lines, 0, "", 0, 0), 0)
+    equal = tuple(replace(line) for line in lines)
+    assert json.loads(writer.message(Snapshot(equal, 0, "", 0, 0), 0))["new_lines"] == []
+    joined = (*equal[:48], replace(equal[48], speaker=Speaker(2), text="line 48 line 49", end_s=50.0))
+    changed = json.loads(writer.message(Snapshot(joined, 0, "", 0, 0), 0))
+    assert changed["n_lines"] == 49
+    assert [(line["speaker"], line["text"]) for line in changed["new_lines"]] == [(2, "line 48 line 49")]
+
+
+def test_speakers_on_the_wire() -> None:
+    line = Line(Speaker(2), "Good morning.", 0.0, 1.0, name="Anna")
+    snapshot = Snapshot((line,), 0, " and", 5.0, 4.5, " How are you?", 3.2)
+    update = json.loads(UpdateWriter("full", words=False).message(snapshot, 0.5))
+    assert (update["lines"][0]["speaker"], update["lines"][0]["name"]) == (2, "Anna")
+    assert update["buffer_diarization"] == "How are you?" and update["buffer_transcription"] == "and"
+    assert update["remaining_time_diarization"] == 1.8
 
 
 def test_more_pruned_than_the_client_ever_had() -> None:
