@@ -17,6 +17,7 @@ class Transcript:
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     tentative: str = ""
+    tentative_translation: str = ""
     lag_s: float = 0.0
     pruned: int = 0
     pruned_text: str = ""
@@ -31,7 +32,14 @@ class Transcript:
 
     def snapshot(self) -> Snapshot:
         """The same as the server's own picture of it."""
-        return Snapshot(tuple(self._typed), self.pruned, self.tentative, self.received_s, self.decided_s)
+        return Snapshot(
+            tuple(self._typed),
+            self.pruned,
+            self.tentative,
+            self.received_s,
+            self.decided_s,
+            translation=self.tentative_translation,
+        )
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take over an update of either mode, or the answer to a ping of ours; other messages are ignored."""
@@ -52,6 +60,7 @@ class Transcript:
         else:
             return
         self.tentative = message.get("buffer_transcription", "")
+        self.tentative_translation = message.get("buffer_translation", "")
         self.lag_s = message.get("remaining_time_transcription", 0.0)
         self.decided_s = max(self.decided_s, self.received_s - self.lag_s)
 
@@ -65,6 +74,7 @@ def _line(item: dict[str, Any]) -> Line:
         _seconds(item["end"]),
         tuple(words),
         item.get("detected_language"),
+        translation=item.get("translation"),
     )
 
 

@@ -17,7 +17,7 @@ committed as it was."""
 
 @dataclass(slots=True)
 class _Entry:
-    """A line; where it is to be translated, its sentences and the translations that they have, in order.
+    """A line, and with its translation; where it is to have one, its sentences and those of theirs that there are.
 
     ``is_closed``: the line does not grow any more. A translation is None where that failed: the rest has none then.
     """
@@ -26,16 +26,17 @@ class _Entry:
     is_closed: bool
     jobs: Sequence[Job]
     tail: str
+    shown: Line
     done: tuple[str | None, ...] = ()
 
     @property
     def wanted(self) -> Sequence[Job]:
         return () if None in self.done else self.jobs[len(self.done) :]
 
-    @property
-    def shown(self) -> Line:
+    def add(self, translation: str | None) -> None:
+        self.done = (*self.done, translation)
         text = joined([text for text in self.done if text])
-        return replace(self.line, translation=text) if text else self.line
+        self.shown = replace(self.line, translation=text) if text else self.line
 
 
 class TranslatedLines:
@@ -73,7 +74,7 @@ class TranslatedLines:
         for at, line in enumerate(snapshot.lines):
             is_closed = at < last or is_final or (pauses and snapshot.decided_s - line.end_s >= PAUSE_S)
             old = self._entries[at] if at < len(self._entries) else None
-            if old is None or old.line != line or old.is_closed != is_closed:
+            if old is None or (old.line is not line and old.line != line) or old.is_closed != is_closed:
                 self._entries[at : at + 1] = [self._entry(line, is_closed=is_closed)]
         del self._entries[last + 1 :]
         self._snapshot, self._is_final = snapshot, is_final
@@ -114,7 +115,7 @@ class TranslatedLines:
             sentences[-1] = Sentence(sentences[-1].text, is_whole=True)
         jobs = [Job(sentence.text, source, self._target) for sentence in sentences if source and sentence.is_whole]
         tail = "".join(sentence.text for sentence in sentences if not sentence.is_whole)
-        entry = _Entry(line, is_closed, jobs, tail)
+        entry = _Entry(line, is_closed, jobs, tail, line)
         self._fill(entry)
         return entry
 
@@ -123,7 +124,7 @@ class TranslatedLines:
             if job not in self._known:
                 break
             self._known.move_to_end(job)
-            entry.done = (*entry.done, self._known[job])
+            entry.add(self._known[job])
 
     def _source_of(self, language: str | None) -> str | None:
         """The language to translate from; None where there is nothing to do, or no way to do it."""

@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError, Future
 
 from appliance.errors import ApplianceError
 from appliance.speech.live import LiveStream
+from appliance.speech.session import StreamOptions
 from appliance.speech.types import Samples, Snapshot
 from appliance.translation.lines import TranslatedLines
 from appliance.translation.translator import Job
@@ -22,6 +23,28 @@ TENTATIVE_S = 1.0
 """Between two translations of what is tentative, while somebody speaks."""
 
 OnSnapshot = Callable[[Snapshot], None]
+
+
+def translated(
+    open_inner: Callable[[OnSnapshot], LiveStream],
+    worker: Worker,
+    options: StreamOptions,
+    target: str,
+    on_snapshot: OnSnapshot,
+) -> "TranslatedStream":
+    """A stream with these options, with translations into ``target``.
+
+    Raises:
+        ApplianceError: code ``unsupported_language``; or as ``open_inner`` raises it.
+    """
+    worker.languages.check(target)
+    lines = TranslatedLines(
+        worker.languages,
+        target,
+        source="en" if options.task == "translate" else None,
+        spoken=None if options.language == "auto" else options.language,
+    )
+    return TranslatedStream(open_inner, lines, worker, on_snapshot)
 
 
 class TranslatedStream:
