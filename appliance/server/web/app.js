@@ -26,7 +26,7 @@ const captions = new Captions(
   { dialog: ui["captions-view"], lines: ui["captions-lines"], smaller: ui.smaller, larger: ui.larger, close: ui["captions-close"], size: ui.size },
   speakers, () => captions.update(transcript));
 const view = new View(
-  { box: ui.transcript, list: ui.committed, home: ui.pending, tentative: ui.tentative, end: ui.end },
+  { box: ui.transcript, list: ui.committed, home: ui.pending, waiting: ui.waiting, tentative: ui.tentative, end: ui.end },
   speakers, () => captions.update(transcript));
 
 let serverReady = false;
@@ -44,9 +44,9 @@ function show(from) {
 function counted() {
   const count = transcript.wordCount;
   ui.count.textContent = count === 1 ? say("word_count_one") : say("word_count", { count: count.toLocaleString(pageLanguage()) });
-  ui.empty.hidden = transcript.entries.length > 0 || Boolean(transcript.tentative);
+  ui.empty.hidden = !transcript.isEmpty || Boolean(transcript.tentative || transcript.waiting);
   for (const id of ["copy", "download"]) ui[id].disabled = !count;
-  ui.clear.disabled = !transcript.entries.length;
+  ui.clear.disabled = transcript.isEmpty;
 }
 
 // What recordings and files have in common.

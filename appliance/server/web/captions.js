@@ -44,13 +44,14 @@ export class Captions {
     }
   }
 
-  update({ entries, tentative }) {
+  update({ entries, tentative, waiting }) {
     if (!this.open) return;
     const last = [];
     for (let at = entries.length - 1; at >= 0 && last.length < LINES; at--) if (entries[at].kind === "line" && entries[at].text) last.unshift(entries[at]);
-    if (!last.length && tentative) last.push({ speaker: 1, text: "" });
-    const many = new Set(last.map((line) => line.speaker)).size > 1 || this.#speakers.anyGiven;
-    this.#ui.lines.replaceChildren(...last.map((line, at) => this.#line(line, many, at === last.length - 1 ? tentative : "")));
+    const coming = [waiting, tentative].filter(Boolean).join(" ");
+    if (!last.length && coming) last.push({ speaker: 1, who: 1, text: "" });
+    const many = new Set(last.map((line) => line.who)).size > 1 || this.#speakers.anyGiven;
+    this.#ui.lines.replaceChildren(...last.map((line, at) => this.#line(line, many, at === last.length - 1 ? coming : "")));
     if (!last.length) this.#ui.lines.textContent = say("captions_empty");
   }
 
@@ -62,7 +63,7 @@ export class Captions {
     if (named) {
       const who = document.createElement("b");
       who.dir = "auto";
-      who.textContent = this.#speakers.of(line.speaker);
+      who.textContent = this.#speakers.of(line.who);
       element.append(who, " ");
     }
     element.append(line.text.slice(-CHARS));

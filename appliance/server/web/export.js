@@ -21,13 +21,13 @@ const spoken = (entries) => entries.filter((entry) => entry.kind === "line" && e
 
 // Names are worth telling where there are several speakers, or one that was given a name.
 function telling(lines, names) {
-  return names.anyGiven || new Set(lines.map((line) => line.speaker)).size > 1;
+  return names.anyGiven || new Set(lines.map((line) => line.who)).size > 1;
 }
 
 export function plainText(entries, names) {
   const lines = spoken(entries);
   const named = telling(lines, names);
-  return lines.map((line) => `[${shortTime(line.start)}] ${named ? `${names.of(line.speaker)}: ` : ""}${line.text}`).join("\n");
+  return lines.map((line) => `[${shortTime(line.start)}] ${named ? `${names.of(line.who)}: ` : ""}${line.text}`).join("\n");
 }
 
 function toSrt(entries, names) {
@@ -45,7 +45,7 @@ function toVtt(entries, names) {
 function toJson(entries, names) {
   const round = (value) => Math.round(value * 100) / 100;
   const segments = spoken(entries).map((line) => ({
-    speaker: names.of(line.speaker), start: round(line.start), end: round(line.end), text: line.text,
+    speaker: names.of(line.who), start: round(line.start), end: round(line.end), text: line.text,
     ...(line.language && { language: line.language }), ...(line.unsure && { tentative: true }),
     words: line.words.map((word) => ({ text: word.text, start: round(word.start), end: round(word.end), probability: word.probability })),
   }));
@@ -58,7 +58,7 @@ export function cues(entries, names) {
   const named = telling(lines, names);
   const made = lines.flatMap((line) => groups(line).map((words) => ({
     start: words[0].start, end: words.at(-1).end, text: broken(words.map((word) => word.text).join("").trim()),
-    name: named ? names.of(line.speaker) : "",
+    name: named ? names.of(line.who) : "",
   })));
   made.forEach((cue, at) => {
     cue.start = Math.max(cue.start, made[at - 1]?.end ?? 0);

@@ -32,11 +32,16 @@ const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
 // The answer as a stream would have said it.
 export function snapshot({ segments, language }) {
+  const speakers = [...new Set(segments.map(({ speaker }) => speaker))];
   const lines = segments.map((segment) => ({
-    speaker: 1, text: segment.text.trim(), start: String(segment.start), end: String(segment.end), detected_language: language, words: spaced(segment),
+    speaker: 1 + speakers.indexOf(segment.speaker), ...named(segment), text: segment.text.trim(),
+    start: String(segment.start), end: String(segment.end), detected_language: language, words: spaced(segment),
   }));
   return { type: "snapshot", lines, buffer_transcription: "" };
 }
+
+// An enrolled voice has its name for a speaker, others a number.
+const named = ({ speaker }) => (speaker && !/^SPEAKER_\d+$/.test(speaker) ? { name: speaker } : {});
 
 // Words come without what stands between them; each gets what stands before it.
 function spaced({ text, words }) {

@@ -13,57 +13,75 @@ export class View {
   #box;
   #list;
   #home;
+  #waiting;
   #tentative;
   #speakers;
   #renamed;
-  #shown = [];             // {element, text} of each entry
+  #shown = [];             // {element, text, button, look} of each entry
   #atEnd = true;
 
-  // `box` scrolls; `list` takes the blocks; `home` is where tentative text stands that belongs to no line yet.
-  constructor({ box, list, home, tentative, end }, speakers, renamed) {
-    [this.#box, this.#list, this.#home, this.#tentative, this.#speakers] = [box, list, home, tentative, speakers];
-    this.#renamed = renamed;
+  // `box` scrolls; `list` takes the blocks; `home` is where text stands that belongs to no line yet: `waiting` for its
+  // speaker, or tentative.
+  constructor({ box, list, home, waiting, tentative, end }, speakers, renamed) {
+    [this.#box, this.#list, this.#home, this.#speakers] = [box, list, home, speakers];
+    [this.#waiting, this.#tentative, this.#renamed] = [waiting, tentative, renamed];
     new IntersectionObserver(([entry]) => { this.#atEnd = entry.isIntersecting; }, { root: box, rootMargin: "0px 0px 120px" }).observe(end);
   }
 
   // Entries from index `from` on have changed.
   show(transcript, from) {
-    const { entries, tentative } = transcript;
+    const { entries, tentative, waiting } = transcript;
+    for (const { element } of this.#shown.splice(entries.length)) this.#remove(element);
     for (let at = from; at < entries.length; at++) {
-      this.#shown[at] ??= this.#add(entries, at);
+      const begins = beginsToSpeak(entries, at);
+      const look = JSON.stringify(lookOf(entries[at], begins));
+      const shown = this.#shown[at];
+      if (shown?.look !== look) {
+        this.#shown[at] = { ...this.#made(entries[at], begins), look };
+        if (shown) shown.element.replaceWith(this.#shown[at].element);
+        else this.#block().append(this.#shown[at].element);
+      }
       this.#fill(this.#shown[at], entries[at]);
     }
     const place = transcript.growing ? this.#shown.at(-1).element.lastChild : this.#home;
-    if (this.#tentative.parentNode !== place) place.append(this.#tentative);
+    if (this.#tentative.parentNode !== place) place.append(this.#waiting, this.#tentative);
+    if (this.#waiting.textContent !== waiting) this.#waiting.textContent = waiting;
     if (this.#tentative.textContent !== tentative) this.#tentative.textContent = tentative;
     if (this.#atEnd) this.#box.scrollTop = this.#box.scrollHeight;
   }
 
   clear() {
-    this.#home.append(this.#tentative);
+    this.#home.append(this.#waiting, this.#tentative);
     this.#list.replaceChildren();
     this.#shown = [];
   }
 
-  // A name or the page's language has changed; `speaker` is undefined for all.
-  showNames(speaker) {
-    const which = speaker === undefined ? "button.who" : `button.who[data-speaker="${speaker}"]`;
-    for (const button of this.#list.querySelectorAll(which)) showName(button, this.#speakers, Number(button.dataset.speaker));
+  // A name or the page's language has changed; `who` is undefined for all.
+  showNames(who) {
+    for (const shown of this.#shown) if (shown.button && (who === undefined || shown.who === who)) showName(shown.button, this.#speakers, shown.who);
   }
 
-  #add(entries, at) {
-    let block = this.#list.lastElementChild;
-    if (!block || block.childElementCount >= BLOCK_LINES) {
-      block = document.createElement("div");
-      block.className = "block";
-      this.#list.append(block);
-    }
-    const entry = entries[at];
+  #block() {
+    const last = this.#list.lastElementChild;
+    if (last && last.childElementCount < BLOCK_LINES) return last;
+    const block = document.createElement("div");
+    block.className = "block";
+    this.#list.append(block);
+    return block;
+  }
+
+  #remove(element) {
+    const block = element.parentNode;
+    element.remove();
+    if (!block.childElementCount) block.remove();
+  }
+
+  #made(entry, begins) {
     const element = document.createElement(entry.kind === "line" ? "div" : "p");
-    block.append(element);
     if (entry.kind !== "line") {
       element.className = "aside";
       element.dataset.kind = entry.kind;
+      element.hidden = entry.kind === "hidden";
       return { element, text: null };
     }
     element.className = entry.unsure ? "line unsure" : "line";
@@ -71,10 +89,8 @@ export class View {
     const time = document.createElement("time");
     time.textContent = shortTime(entry.start);
     element.append(time);
-    const before = entries[at - 1]?.kind === "silence" ? entries[at - 2] : entries[at - 1];
-    if (before?.kind !== "line" || before.speaker !== entry.speaker) {
-      element.append(nameButton(this.#speakers, entry.speaker, (speaker) => { this.showNames(speaker); this.#renamed(); }));
-    }
+    const button = begins ? nameButton(this.#speakers, entry.who, (who) => { this.showNames(who); this.#renamed(); }) : null;
+    if (button) element.append(button);
     const said = document.createElement("p");
     said.className = "said";
     said.dir = "auto";
@@ -82,7 +98,7 @@ export class View {
     const text = document.createTextNode("");
     said.append(text);
     element.append(said);
-    return { element, text };
+    return { element, text, button, who: entry.who };
   }
 
   #fill({ element, text }, entry) {
@@ -97,8 +113,20 @@ export class View {
   }
 }
 
+// Whether another one spoke before that line: then it has a name.
+function beginsToSpeak(entries, at) {
+  const before = entries[at - 1]?.kind === "silence" ? entries[at - 2] : entries[at - 1];
+  return before?.kind !== "line" || before.who !== entries[at].who;
+}
+
+// All of an entry that is shown but its text, which may grow.
+function lookOf({ kind, speaker, who, start, unsure }, begins) {
+  return kind === "line" ? [speaker, who, shortTime(start), Boolean(unsure), begins] : [kind];
+}
+
 function aside(entry) {
   const lasted = shortTime(entry.end - entry.start);
+  if (entry.kind === "hidden") return "";
   if (entry.kind === "file") return say("file_line", { name: entry.name });
   if (entry.kind === "gap") return say(entry.end - entry.start < SHORT_GAP_S ? "break_line" : "gap_line", { lasted });
   return say("silence_line", { lasted });
