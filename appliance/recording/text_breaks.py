@@ -39,7 +39,8 @@ class Break(Enum):
 class Atom:
     """What is never broken: a word with its marks, or a character of a script without spaces.
 
-    ``units``: its width with its leading space, of a line's `LINE_UNITS`. ``ends``: by its punctuation.
+    ``units``: its width with its leading space, of a line's `LINE_UNITS`. ``ends``: by its punctuation. ``below``: what
+    of a translation stands with it; none in most, for words are not told apart there.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Atom:
     end_s: float
     units: int
     ends: Break
+    below: tuple["Atom", ...] = ()
 
     def before(self, following: "Atom") -> Break:
         """The kind of place between this atom and the next."""
