@@ -54,7 +54,6 @@ class TranslatedStream:
         open_inner: opens the stream that it is put around, with the callback for its snapshots.
         on_snapshot: gets a snapshot whenever text or a translation changed, in a thread of the engine's or the
             worker's, never two at once; must return at once.
-        patience_s: see `PATIENCE_S`.
     """
 
     def __init__(
@@ -63,13 +62,11 @@ class TranslatedStream:
         lines: TranslatedLines,
         worker: Worker,
         on_snapshot: OnSnapshot,
-        patience_s: float = PATIENCE_S,
     ) -> None:
         self.finished: Future[Snapshot] = Future()
         self._lines = lines
         self._worker = worker
         self._on_snapshot = on_snapshot
-        self._patience_s = patience_s
         self._lock = threading.Lock()
         self._is_final = False
         self._speaks = False
@@ -174,14 +171,14 @@ class TranslatedStream:
         if self._patience:
             self._patience.cancel()
         if self._lines.committed(1):
-            self._patience = threading.Timer(self._patience_s, self._give_up)
+            self._patience = threading.Timer(PATIENCE_S, self._give_up)
             self._patience.daemon = True
             self._patience.start()
         elif self.finished.set_running_or_notify_cancel():
             self.finished.set_result(snapshot)
 
     def _give_up(self) -> None:
-        log.warning("a stream ends without its last translations: none came for %g s", self._patience_s)
+        log.warning("a stream ends without its last translations: none came for %g s", PATIENCE_S)
         with self._lock:
             if not self.finished.done() and self.finished.set_running_or_notify_cancel():
                 self.finished.set_result(self._lines.snapshot())
