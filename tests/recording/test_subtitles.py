@@ -212,7 +212,9 @@ def test_no_word_of_a_translation_is_lost_or_doubled() -> None:
 
 
 def test_a_translation_without_spaces() -> None:
-    line = in_two_languages("Good morning to all of you here. Where is the station, please?", "大家早上好。请问，车站在哪里？")
+    line = in_two_languages(
+        "Good morning to all of you here. Where is the station, please?", "大家早上好。请问，车站在哪里？"
+    )
     assert [(cue.lines, cue.below) for cue in cues([line])] == [
         (("Good morning to all of you here.",), ("大家早上好。",)),
         (("Where is the station, please?",), ("请问，车站在哪里？",)),

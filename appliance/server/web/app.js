@@ -240,7 +240,7 @@ ui.language.addEventListener("change", () => {
   recording.changeLanguage(ui.language.value);
 });
 ui.target.addEventListener("change", () => {
-  choices.write("target", ui.target.value);
+  choices.write("target", ui.target.value || "none");
   ui.transcript.classList.toggle("two", Boolean(ui.target.value));
 });
 ui.source.addEventListener("change", () => choices.write("source", ui.source.value === TAB ? "" : ui.source.value));
