@@ -199,6 +199,13 @@ if [ -n "$models_dir" ]; then
     settings[WLK_DECODER_DIR]="/site-models/pytorch-whisper-$model"
     settings[WLK_VAD_FILE]=/models/silero_vad.onnx
 fi
+if [ -n "${WLK_TRANSLATION_DIR:-}" ]; then
+    [ -f "$WLK_TRANSLATION_DIR/model.bin" ] || die "no model.bin in $WLK_TRANSLATION_DIR" "name a translation model's folder with WLK_TRANSLATION_DIR, or leave it empty"
+    hidden="$(find "$WLK_TRANSLATION_DIR/" -type f ! -perm -o=r | head -n 1)"
+    [ -z "$hidden" ] || die "the appliance's user may not read $hidden" "chmod -R a+rX $WLK_TRANSLATION_DIR"
+    options+=(--volume "$(cd "$WLK_TRANSLATION_DIR" && pwd):/translation:ro")
+    settings[WLK_TRANSLATION_DIR]=/translation
+fi
 if [ "$jetson" = 1 ]; then
     options+=(--runtime nvidia --env "NVIDIA_VISIBLE_DEVICES=${gpus#device=}")
     settings[WLK_DEVICE]=cuda

@@ -146,6 +146,16 @@ def test_the_bench_measures_from_outside() -> None:
     assert offenders(within("bench"), (*ours, *(set(inside) - {"appliance.speech"}))) == []
 
 
+def test_translation_knows_no_server_and_is_loaded_by_nobody_who_does_not_translate() -> None:
+    heavy = ("torch", "transformers", "sentencepiece", "starlette", "uvicorn", "asyncio", "appliance.server")
+    assert offenders(within("translation"), heavy) == []
+    others = [file for file in MODULES if file not in within("translation")]
+    early = [
+        file for file in others for module in imports(file, top_level_only=True) if "appliance.translation" in module
+    ]
+    assert early == []
+
+
 def test_only_its_command_knows_the_bench() -> None:
     allowed = {*within("bench"), ROOT / "commands" / "bench.py"}
     assert offenders([file for file in MODULES if file not in allowed], ("appliance.bench",)) == []

@@ -24,14 +24,16 @@ AudioForm = Literal["s16le", "auto"]
 class ClientOptions:
     """Where to stream to, and how.
 
-    ``certificate``: a PEM file to trust beside the system's. ``words``: with times and probabilities of each word.
-    ``diarization``: whether speakers are told apart; None: as the server does. ``mode``: how updates come; what they
-    add up to is the same. ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any container (``auto``).
-    ``pace``: of `transcribe` alone.
+    ``target_language``: with translations into it; "" for none, whatever the server has set. ``certificate``: a PEM
+    file to trust beside the system's. ``words``: with times and probabilities of each word. ``diarization``: whether
+    speakers are told apart; None: as the server does. ``mode``: how updates come; what they add up to is the same.
+    ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any container (``auto``). ``pace``: of
+    `transcribe` alone.
     """
 
     url: str = "wss://127.0.0.1:8000/asr"
     language: str | None = None
+    target_language: str | None = None
     token: str | None = None
     words: bool = False
     diarization: bool | None = None
@@ -53,6 +55,8 @@ class ClientOptions:
             query["diarization"] = str(self.diarization).lower()
         if self.language:
             query["language"] = self.language
+        if self.target_language is not None:
+            query["target_language"] = self.target_language
         joined = "&".join(filter(None, [parts.query, urlencode(query)]))
         return urlunsplit((parts.scheme, parts.netloc, parts.path or "/asr", joined, ""))
 

@@ -19,6 +19,7 @@ class Transcript:
     lines: list[dict[str, Any]] = field(default_factory=list)
     undiarized: str = ""
     tentative: str = ""
+    tentative_translation: str = ""
     lag_s: float = 0.0
     pruned: int = 0
     pruned_text: str = ""
@@ -34,7 +35,13 @@ class Transcript:
     def snapshot(self) -> Snapshot:
         """The same as the server's own picture of it."""
         return Snapshot(
-            tuple(self._typed), self.pruned, self.tentative, self.received_s, self.decided_s, self.undiarized
+            tuple(self._typed),
+            self.pruned,
+            self.tentative,
+            self.received_s,
+            self.decided_s,
+            self.undiarized,
+            translation=self.tentative_translation,
         )
 
     def apply(self, message: dict[str, Any]) -> None:
@@ -57,6 +64,7 @@ class Transcript:
             return
         self.undiarized = message.get("buffer_diarization", "")
         self.tentative = message.get("buffer_transcription", "")
+        self.tentative_translation = message.get("buffer_translation", "")
         self.lag_s = message.get("remaining_time_transcription", 0.0)
         self.decided_s = max(self.decided_s, self.received_s - self.lag_s)
 
@@ -71,6 +79,7 @@ def _line(item: dict[str, Any]) -> Line:
         tuple(words),
         item.get("detected_language"),
         item.get("name"),
+        item.get("translation"),
     )
 
 

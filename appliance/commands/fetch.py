@@ -1,6 +1,7 @@
 """``wlk-appliance fetch``: obtain and verify what the manifest lists."""
 
 import argparse
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,11 +29,16 @@ def main(argv: list[str]) -> int:
     if not wanted:
         raise UsageError("nothing to fetch", "name a model, for example `wlk-appliance fetch base`, or see --list")
     failures: list[ApplianceError] = []
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     with Fetcher(store, offline=options.offline) as fetcher:
         for item in wanted:
             formats = (options.format,) if options.format and isinstance(item, WhisperModel) else None
             try:
-                print(_fetched(item, fetcher.fetch(item, formats)), flush=True)
+                artifact = fetcher.fetch(item, formats)
+                print(_fetched(item, artifact), flush=True)
+                if options.out:
+                    _lay(artifact.path, options.out / item.name.rpartition("/")[2])
             except ApplianceError as error:
                 if error.code not in _OF_ONE_ITEM:
                     raise
@@ -54,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="wlk-appliance fetch",
         description="Obtain and verify what the manifest lists. A model brings its tokenizer along.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a model, tokenizer, asset or recording")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a model, tokenizer, asset, translator or recording")
     parser.add_argument("--all", action="store_true", help="every model and every asset")
     parser.add_argument(
         "--with-assets", action="store_true", help="also what every image needs beside a model (the VAD)"
@@ -62,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recordings", action="store_true", help="also every recording")
     parser.add_argument("--format", choices=("ct2", "pt"), help="take only model sources of this format")
     parser.add_argument("--offline", action="store_true", help="never open a connection; use what is in the store")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="make the folder of a translator there, for its files")
     parser.add_argument("--list", action="store_true", help="show what there is, and what is in the store")
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
@@ -70,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _wanted(manifest: Manifest, options: argparse.Namespace) -> list[Item]:
     """The items asked for, each once, in a steady order; models are followed by their tokenizers."""
-    wanted: list[Item] = [manifest.item(name) for name in options.names]
+    translators = {name: found for found in manifest.translators.values() for name in (found.name, *found.aliases)}
+    if options.out and (len(options.names) != 1 or options.names[0] not in translators):
+        raise UsageError("--out is for the folder of one translator", f"name one: {', '.join(translators) or 'none'}")
+    wanted: list[Item] = []
+    for name in options.names:
+        wanted += translators[name].items if name in translators else [manifest.item(name)]
     if options.all:
         wanted += [*manifest.models.values(), *manifest.assets.values()]
     if options.with_assets:
@@ -85,6 +97,12 @@ def _with_tokenizers(manifest: Manifest, items: Iterable[Item]) -> Iterable[Item
         yield item
         if isinstance(item, WhisperModel):
             yield manifest.tokenizer(item.tokenizer)
+
+
+def _lay(stored: Path, place: Path) -> None:
+    partial = place.with_name(f"{place.name}.partial")
+    shutil.copyfile(stored, partial)
+    partial.replace(place)
 
 
 def _fetched(item: Item, artifact: Artifact) -> str:

@@ -31,7 +31,7 @@ from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 _SERVER_FLAGS = ("url", "token", "cacert", "insecure")
 _MODEL_SETTINGS = (
     "models_dir", "model", "encoder_dir", "decoder_dir", "vad_file", "device", "compute_type",
-    "commit", "policy", "window", "languages", "task", "initial_prompt",
+    "commit", "policy", "window", "languages", "task", "initial_prompt", "translation_dir",
     "diarization_backend", "diarization_file", "max_speakers", "enroll",
 )  # fmt: skip
 
@@ -195,6 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", dest="end_s", type=parse_time, metavar="TIME", help="end here")
     parser.add_argument("--language", help="language code, or auto (default: the server's)")
     parser.add_argument(
+        "--target-language", metavar="LANGUAGE", help="translate into it, too (default: the server's; empty: don't)"
+    )
+    parser.add_argument(
         "--channels", choices=("mix", "split"), default="mix", help="split: each is a speaker [%(default)s]"
     )
     parser.add_argument(
@@ -249,6 +252,7 @@ def _way(args: argparse.Namespace) -> Way:
             ClientOptions(
                 url=args.url or ClientOptions().url,
                 language=args.language,
+                target_language=args.target_language,
                 token=args.token or os.environ.get(variable("token")) or None,
                 words=args.format != "text" or args.channels == "split",
                 diarization=False if args.channels == "split" else args.diarization,
@@ -267,7 +271,9 @@ def _way(args: argparse.Namespace) -> Way:
         if not args.quiet:
             print(text, file=sys.stderr)
 
-    return InProcess(settings, args.language, args.pace, tell)
+    if args.target_language and not settings.translation_dir:
+        raise UsageError("--target-language needs a model that translates", "add --translation-dir")
+    return InProcess(settings, args.language, args.target_language, args.pace, tell)
 
 
 def _live(args: argparse.Namespace, stop: threading.Event) -> Source:

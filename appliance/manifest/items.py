@@ -3,12 +3,12 @@
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import Field, StrictInt, StrictStr, ValidationInfo, field_validator
 
 from appliance.errors import ApplianceError
-from appliance.manifest.sources import AnySource, Record, from_manifest_folder
+from appliance.manifest.sources import AnySource, FileInside, Record, from_manifest_folder
 from appliance.pair.dimensions import HEAD_WIDTH, Dimensions
 
 Text = Annotated[StrictStr, Field(min_length=1)]
@@ -34,7 +34,14 @@ class Item(Record):
         return text
 
 
-ItemType = TypeVar("ItemType", bound=Item)
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def aliases(self) -> tuple[str, ...]: ...
+
+
+NamedType = TypeVar("NamedType", bound=_Named)
 
 
 class WhisperModel(Item):
@@ -91,6 +98,23 @@ class Asset(Item):
     kind: Literal["vad", "diarizer"]
 
 
+class TranslationModel(Record):
+    """A model that translates, as a folder: its files by their names there, each with its sources."""
+
+    name: Text
+    aliases: tuple[Text, ...] = ()
+    licence: Text
+    files: Annotated[Mapping[FileInside, Annotated[tuple[AnySource, ...], Field(min_length=1)]], Field(min_length=1)]
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Each file, named after the model and itself."""
+        return tuple(
+            Item(name=f"{self.name}/{file}", licence=self.licence, sources=sources)
+            for file, sources in self.files.items()
+        )
+
+
 class Recording(Item):
     """A short recording of speech with its transcript; ``language`` is a code such as ``en``."""
 
@@ -99,17 +123,21 @@ class Recording(Item):
 
 
 class Manifest(Record):
-    """Everything that can be fetched. Names and aliases are unique over all four groups."""
+    """Everything that can be fetched. Names and aliases are unique over all groups."""
 
     version: Literal[1]
     models: Mapping[str, WhisperModel]
     tokenizers: Mapping[str, Tokenizer] = {}
     assets: Mapping[str, Asset] = {}
+    translators: Mapping[str, TranslationModel] = {}
     recordings: Mapping[str, Recording] = {}
 
     def items(self) -> Iterator[Item]:
-        for group in (self.models, self.tokenizers, self.assets, self.recordings):
+        for group in (self.models, self.tokenizers, self.assets):
             yield from group.values()
+        for translator in self.translators.values():
+            yield from translator.items
+        yield from self.recordings.values()
 
     def item(self, name: str) -> Item:
         """Any item by name or alias; an unknown name raises an error that lists close ones."""
@@ -125,11 +153,14 @@ class Manifest(Record):
     def asset(self, name: str) -> Asset:
         return _look_up(name, self.assets, "asset")
 
+    def translator(self, name: str) -> TranslationModel:
+        return _look_up(name, self.translators, "translator")
+
     def recording(self, name: str) -> Recording:
         return _look_up(name, self.recordings, "recording")
 
 
-def _look_up(name: str, group: Mapping[str, ItemType], what: str) -> ItemType:
+def _look_up(name: str, group: Mapping[str, NamedType], what: str) -> NamedType:
     by_name = {alias: item for item in group.values() for alias in (item.name, *item.aliases)}
     if name in by_name:
         return by_name[name]

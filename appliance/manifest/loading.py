@@ -14,7 +14,7 @@ from appliance.manifest.items import Manifest
 
 DEFAULT_MANIFEST = Path("models/manifest.yaml")
 
-_GROUPS = ("models", "tokenizers", "assets", "recordings")
+_GROUPS = ("models", "tokenizers", "assets", "translators", "recordings")
 _SOURCE_KINDS = ("openai", "huggingface", "index", "local")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 _MOST_PROBLEMS_SHOWN = 5

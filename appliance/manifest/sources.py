@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationInfo, field_validator
 
-Format = Literal["ct2", "pt", "onnx", "nemo", "tiktoken", "wav"]
+Format = Literal["ct2", "pt", "onnx", "nemo", "tiktoken", "wav", "json", "sentencepiece"]
 """What a file is: ``ct2`` is a CTranslate2 ``model.bin``, ``pt`` an OpenAI checkpoint."""
 
 

@@ -63,7 +63,7 @@ class Ct2File:
         """
         found = self.variables.get(self.aliases.get(name, name))
         if found is None:
-            raise _broken(self.path, f"it has no variable {name!r}, which every Whisper model has")
+            raise _broken(self.path, f"it has no variable {name!r}, which every model of its kind has")
         return found
 
     def array(self, name: str) -> NDArray[Any]:
@@ -137,11 +137,11 @@ class Ct2File:
         return count
 
 
-def open_ct2(path: Path) -> Ct2File:
+def open_ct2(path: Path, expected: str = SPEC_NAME) -> Ct2File:
     """Map a ``model.bin`` and read its contents table; no weight is read.
 
     Raises:
-        ApplianceError: missing, truncated, or not a CTranslate2 Whisper model of a known version.
+        ApplianceError: missing, truncated, or no CTranslate2 model of the expected specification and a known version.
     """
     try:
         with path.open("rb") as file:
@@ -157,8 +157,8 @@ def open_ct2(path: Path) -> Ct2File:
     if version != BINARY_VERSION:
         raise _broken(path, f"it starts with {version} where binary version {BINARY_VERSION} was expected")
     spec = scan.text("a specification name")
-    if spec != SPEC_NAME:
-        raise _broken(path, f"it holds a {spec!r} where a {SPEC_NAME!r} was expected")
+    if spec != expected:
+        raise _broken(path, f"it holds a {spec!r} where a {expected!r} was expected")
     revision = scan.number("I", "a revision")
     variables = {}
     for _ in range(scan.count("variables")):
@@ -229,7 +229,7 @@ class _Scan:
 
 def _broken(path: Path, why: str) -> ApplianceError:
     return ApplianceError(
-        f"{path} is not a usable CTranslate2 Whisper model: {why}",
+        f"{path} is not a usable CTranslate2 model: {why}",
         "it may be truncated or of another kind: copy or fetch it again",
         code="broken_model",
     )

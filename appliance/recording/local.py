@@ -61,7 +61,7 @@ def transcribe(
             progress.fed(len(frame) / SAMPLE_RATE_HZ, stream.backlog_s)
             _make_room(stream, stop)
         stream.finish()
-        final = _rest(stream, stop)
+        final = _rest(stream, progress, stop)
         if final is not None:
             progress.take(final)
     finally:
@@ -80,9 +80,10 @@ def _make_room(stream: Stream, stop: threading.Event) -> None:
             raise _stalled()
 
 
-def _rest(stream: Stream, stop: threading.Event) -> Snapshot | None:
-    """The final state, or None when it takes too long for a stream that was told to stop."""
-    least_s, since, stopped = stream.backlog_s, time.monotonic(), None
+def _rest(stream: Stream, progress: "_Progress", stop: threading.Event) -> Snapshot | None:
+    """The final state, or None when it takes too long for a stream that was told to stop. New states are progress too:
+    translations come when all is heard."""
+    least_s, taken, since, stopped = stream.backlog_s, progress.taken, time.monotonic(), None
     while True:
         try:
             return stream.wait(_POLL_S)
@@ -92,8 +93,8 @@ def _rest(stream: Stream, stop: threading.Event) -> Snapshot | None:
             stopped = stopped or now
             if now - stopped > LAST_WORDS_S:
                 return None
-        if stream.backlog_s < least_s:
-            least_s, since = stream.backlog_s, now
+        if stream.backlog_s < least_s or progress.taken > taken:
+            least_s, taken, since = stream.backlog_s, progress.taken, now
         elif now - since > STALL_S:
             raise _stalled()
 
@@ -111,12 +112,15 @@ class _Progress:
         self._watch = watch
         self._lock = threading.Lock()
         self._last = Snapshot((), 0, "", 0.0, 0.0)
+        self.taken = 0
+        """How many states came."""
         self._fed_s = 0.0
         self._reported_s = 0.0
 
     def take(self, snapshot: Snapshot) -> None:
         with self._lock:
             self._last = snapshot
+            self.taken += 1
             self._watch(snapshot)
 
     def fed(self, more_s: float, backlog_s: float) -> None:

@@ -3,7 +3,7 @@
 Sizes follow Netflix's timed text style guides (general requirements, English, Chinese and Korean): at most two
 lines of 42 characters, or of 16 full-width ones; at most 7 s; out-times up to half a second after the speech.
 Each cue shows for 1 s where what follows leaves room. Words are never changed or left out, so fast speech
-makes fast subtitles.
+makes fast subtitles. A translation stands below, in two lines of its own.
 """
 
 import itertools
@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from appliance.recording.text_breaks import LINE_UNITS, Atom, Break, atoms_of, width
+from appliance.recording.text_breaks import LINE_UNITS, Atom, Break, width
+from appliance.recording.two_languages import with_translation
 from appliance.speech.types import SILENCE, Line, Speaker
 
 MAX_S = 7.0
@@ -41,12 +42,16 @@ _VTT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One or two lines of text, shown from ``start_s`` to ``end_s``; the name of who speaks, where several do."""
+    """One or two lines of text, shown from ``start_s`` to ``end_s``; the name of who speaks, where several do.
+
+    ``below``: the same in another language, where there is one.
+    """
 
     start_s: float
     end_s: float
     lines: tuple[str, ...]
     speaker: str | None = None
+    below: tuple[str, ...] = ()
 
 
 def cues(lines: Sequence[Line], *, named: bool = False) -> list[Cue]:
@@ -60,7 +65,7 @@ def cues(lines: Sequence[Line], *, named: bool = False) -> list[Cue]:
     groups: list[Sequence[Atom]] = []
     speakers: list[str | None] = []
     for speaker, turn in itertools.groupby(spoken, lambda line: line.speaker):
-        atoms = [atom for line in turn for atom in atoms_of(line)]
+        atoms = [atom for line in turn for atom in with_translation(line)]
         if not atoms:
             continue
         if several and named:
@@ -86,17 +91,18 @@ def to_srt(cues: Sequence[Cue]) -> str:
     blocks = []
     for number, cue in enumerate(cues, 1):
         times = f"{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}"
-        blocks.append("\n".join((str(number), times, *(line.translate(_SRT) for line in cue.lines))))
+        blocks.append("\n".join((str(number), times, *(line.translate(_SRT) for line in (*cue.lines, *cue.below)))))
     return "".join(f"{block}\n\n" for block in blocks)
 
 
 def to_vtt(cues: Sequence[Cue]) -> str:
-    """WebVTT; ``&``, ``<`` and ``>`` are escaped, so no text can hold ``-->``."""
+    """WebVTT; ``&``, ``<`` and ``>`` are escaped, so no text can hold ``-->``. Translations have a class."""
     blocks = ["WEBVTT"]
     for cue in cues:
         times = f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}"
         voice = f"<v {cue.speaker.translate(_VTT)}>" if cue.speaker else ""
-        blocks.append(f"{times}\n{voice}" + "\n".join(line.translate(_VTT) for line in cue.lines))
+        below = [f"<c.translation>{line.translate(_VTT)}</c>" for line in cue.below]
+        blocks.append(f"{times}\n{voice}" + "\n".join((*(line.translate(_VTT) for line in cue.lines), *below)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -130,14 +136,16 @@ def _cuts(atoms: Sequence[Atom]) -> list[int]:
 def _costs_from(atoms: Sequence[Atom], start: int) -> list[tuple[int, float]]:
     """(end, cost) of each cue that begins with an atom and fits; one atom alone always does."""
     found: list[tuple[int, float]] = []
-    units, first_line, mixed = 0, 0, 0
+    units, first_line, mixed, units_below = 0, 0, 0, 0
     for end in range(start + 1, len(atoms) + 1):
         last = atoms[end - 1]
         units += last.units
+        units_below += sum(atom.units for atom in last.below)
         if units <= LINE_UNITS:
             first_line = units
         alone = end == start + 1
-        if not alone and (units - first_line > LINE_UNITS or last.end_s - atoms[start].start_s > MAX_S):
+        is_full = units - first_line > LINE_UNITS or units_below > 2 * LINE_UNITS
+        if not alone and (is_full or last.end_s - atoms[start].start_s > MAX_S):
             break
         following_s = atoms[end].start_s if end < len(atoms) else math.inf
         shown_s = min(following_s, last.end_s + _LINGER_S) - atoms[start].start_s
@@ -163,7 +171,8 @@ def _timed(groups: Sequence[Sequence[Atom]]) -> list[Cue]:
         wanted_s = min(max(said_s + _LINGER_S, start_s + MIN_S), start_s + MAX_S)
         limit_s = following[0].start_s if following else math.inf
         free_s = max(min(wanted_s, limit_s), start_s + _SHORTEST_S)
-        made.append(Cue(start_s, free_s, _broken(group)))
+        below = [atom for whole in group for atom in whole.below]
+        made.append(Cue(start_s, free_s, _broken(group), below=_broken(below) if below else ()))
     return made
 
 

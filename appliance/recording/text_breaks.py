@@ -39,7 +39,8 @@ class Break(Enum):
 class Atom:
     """What is never broken: a word with its marks, or a character of a script without spaces.
 
-    ``units``: its width with its leading space, of a line's `LINE_UNITS`. ``ends``: by its punctuation.
+    ``units``: its width with its leading space, of a line's `LINE_UNITS`. ``ends``: by its punctuation. ``below``: what
+    of a translation stands with it; none in most, for words are not told apart there.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Atom:
     end_s: float
     units: int
     ends: Break
+    below: tuple["Atom", ...] = ()
 
     def before(self, following: "Atom") -> Break:
         """The kind of place between this atom and the next."""
@@ -63,7 +65,7 @@ def atoms_of(line: Line) -> list[Atom]:
     joined: list[Word] = []
     for number, word in enumerate(word for word in words if word.text.strip()):
         # Lines are set apart by a space, which the first word of one may lack.
-        text = f" {word.text.lstrip()}" if number == 0 and _spaced(word.text.lstrip()[0]) else word.text
+        text = f" {word.text.lstrip()}" if number == 0 and spaced(word.text.lstrip()[0]) else word.text
         if joined and not may_break(joined[-1].text, text):
             last = joined[-1]
             joined[-1] = replace(last, text=last.text + text, end_s=max(last.end_s, word.end_s))
@@ -86,7 +88,7 @@ def may_break(before: str, after: str) -> bool:
         return False
     if unicodedata.category(before[-1]) in ("Ps", "Pi") or after[0] in _NOT_FIRST:
         return False
-    return not _spaced(before[-1]) or not _spaced(after[0])
+    return not spaced(before[-1]) or not spaced(after[0])
 
 
 def _units(character: str) -> int:
@@ -95,7 +97,7 @@ def _units(character: str) -> int:
     return _WIDE if unicodedata.east_asian_width(character) in "WF" else _NARROW
 
 
-def _spaced(character: str) -> bool:
+def spaced(character: str) -> bool:
     """Whether words of this character's script are set apart by spaces."""
     code = ord(character)
     if 0x0E00 <= code <= 0x0EFF or 0x1000 <= code <= 0x109F or 0x1780 <= code <= 0x17FF:  # Thai, Lao, Burmese, Khmer
@@ -135,7 +137,7 @@ def _pieces(text: str) -> Iterator[str]:
     piece = ""
     for character in text:
         full = width(piece + character) > LINE_UNITS
-        if piece.strip() and (full or (not _spaced(piece[-1]) and may_break(piece, character))):
+        if piece.strip() and (full or (not spaced(piece[-1]) and may_break(piece, character))):
             yield piece
             piece = ""
         piece += character

@@ -68,7 +68,7 @@ class Transcription:
 def render(lines: Sequence[Line], duration_s: float, form: Format) -> str:
     """Lines as a text, subtitles or a JSON object (see docs/transcribe.md); ends with a newline.
 
-    Where there are several speakers, all but JSON name them.
+    Where there are several speakers, all but JSON name them. A translation stands below what it is of.
     """
     if form == "srt":
         return to_srt(cues(lines, named=True))
@@ -76,6 +76,8 @@ def render(lines: Sequence[Line], duration_s: float, form: Format) -> str:
         return to_vtt(cues(lines))
     if form == "json":
         return json.dumps(_json(lines, duration_s), ensure_ascii=False, indent=2) + "\n"
+    if any(line.translation for line in lines):
+        return _text_in_two_languages(lines)
     names = speaker_names(lines)
     if len(names) < 2:
         return f"{_text(lines)}\n"
@@ -85,6 +87,17 @@ def render(lines: Sequence[Line], duration_s: float, form: Format) -> str:
 
 def _text(lines: Iterable[Line]) -> str:
     return " ".join(line.text.strip() for line in lines)
+
+
+def _text_in_two_languages(lines: Sequence[Line]) -> str:
+    """A paragraph for each line."""
+    names = speaker_names(lines)
+    said_by = (f"{names[line.speaker]}: " if len(names) > 1 else "" for line in lines)
+    paragraphs = (
+        "\n".join(filter(None, (name + line.text.strip(), line.translation)))
+        for name, line in zip(said_by, lines, strict=True)
+    )
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def _json(lines: Sequence[Line], duration_s: float) -> dict[str, Any]:
@@ -100,6 +113,7 @@ def _json(lines: Sequence[Line], duration_s: float) -> dict[str, Any]:
                 "start": round(line.start_s, 2),
                 "end": round(line.end_s, 2),
                 "language": line.language,
+                **({"translation": line.translation} if line.translation else {}),
                 "words": [_word(word) for word in line.words],
             }
             for line in lines

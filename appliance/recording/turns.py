@@ -11,7 +11,8 @@ from appliance.speech.types import SENTENCE_ENDS, Line, Speaker, Word
 def by_time(speakers: Sequence[Sequence[Line]]) -> list[Line]:
     """The lines of all, in order of time; the first stream is speaker 1.
 
-    A line is cut at a sentence's end or a pause where another one spoke meanwhile: there turns change.
+    A line is cut at a sentence's end or a pause where another one spoke meanwhile: there turns change. Its translation,
+    of which nobody knows what belongs to which words, stays with the first part.
     """
     pieces = [
         (piece, Speaker(number), at)
@@ -30,7 +31,7 @@ def _pieces(line: Line) -> Iterator[Line]:
     for word in line.words:
         if words and (word.start_s - words[-1].end_s >= PAUSE_S or words[-1].text.endswith(SENTENCE_ENDS)):
             yield _of(line, words)
-            words = []
+            line, words = replace(line, translation=None), []
         words.append(word)
     yield _of(line, words) if words else line
 

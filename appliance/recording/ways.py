@@ -52,9 +52,17 @@ class InProcess:
         ApplianceError: there are none, or they don't fit.
     """
 
-    def __init__(self, settings: Settings, language: str | None, pace: Pace, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        language: str | None,
+        target_language: str | None,
+        pace: Pace,
+        tell: Callable[[str], None],
+    ) -> None:
         self._settings = settings
         self._language = language or settings.language
+        self._target = settings.target_language if target_language is None else target_language
         self._pace = pace
         self._tell = tell
         self._pair, self._vad_file = locate(settings)
@@ -76,7 +84,7 @@ class InProcess:
         options = stream_options(self._settings, language=self._language, task=self._settings.task)
 
         def open_stream(take: Watch) -> LiveStream:
-            return models.open_stream(options, take, diarization=True)
+            return models.open_stream(options, take, diarization=True, target_language=self._target)
 
         local.transcribe(samples, open_stream, watch, pace=self._pace, stop=stop)
 

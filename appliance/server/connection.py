@@ -45,7 +45,9 @@ class Connection:
         models = service.models()
         self._engine = models.engine
         wanted = stream_options(service.settings, language=options.language, task=options.task)
-        self._stream = models.open_stream(wanted, self._take_snapshot, diarization=options.diarization)
+        self._stream = models.open_stream(
+            wanted, self._take_snapshot, diarization=options.diarization, target_language=options.target_language
+        )
         self._loop = asyncio.get_running_loop()
         self._decoder = AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=service.settings.pcm_format)
         self._updates = UpdateWriter(options.mode, words=options.words)

@@ -60,6 +60,8 @@ class Options:
     format: AudioFormat = "auto"
     rate_hz: int = SAMPLE_RATE_HZ
     diarization: bool = False
+    target_language: str = ""
+    """To translate into; empty: no translation."""
 
 
 def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
@@ -77,6 +79,13 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     task = query.get("task") or settings.task
     if task not in ("transcribe", "translate"):
         raise _bad_parameter("task", task, "transcribe or translate")
+    target = query.get("target_language", settings.target_language)
+    if target and not settings.translation_dir:
+        raise ApplianceError(
+            f"target_language={target[:40]!r} is not possible: this server does not translate",
+            "leave it out, or start the server with --translation-dir; task=translate gives English without it",
+            code="bad_request",
+        )
     rate = query.get("rate") or str(SAMPLE_RATE_HZ)
     if not rate.isascii() or not rate.isdigit() or len(rate) > 6 or not MIN_RATE_HZ <= int(rate) <= MAX_RATE_HZ:
         raise _bad_parameter("rate", rate, f"a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
@@ -88,6 +97,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
         format="s16le" if audio == "s16le" else "f32le" if audio == "f32le" else "auto",
         rate_hz=int(rate),
         diarization=told_apart in _YES,
+        target_language=target,
     )
 
 
@@ -123,7 +133,7 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
 
 def config_event(settings: Settings, options: Options, session: str) -> dict[str, Any]:
     """The server's first message."""
-    return {
+    event: dict[str, Any] = {
         "type": "config",
         "useAudioWorklet": settings.pcm_input or options.format != "auto",
         "mode": options.mode,
@@ -132,6 +142,9 @@ def config_event(settings: Settings, options: Options, session: str) -> dict[str
         "diarization": options.diarization,
         "session": session,
     }
+    if options.target_language:
+        event["target_language"] = options.target_language
+    return event
 
 
 def line_json(line: Line, *, words: bool) -> str:
@@ -146,6 +159,8 @@ def line_json(line: Line, *, words: bool) -> str:
         item["detected_language"] = line.language
     if line.name:
         item["name"] = line.name
+    if line.translation:
+        item["translation"] = line.translation
     if words:
         item["words"] = [
             {
@@ -164,7 +179,7 @@ def state_fields(snapshot: Snapshot, lag_s: float) -> dict[str, Any]:
     return {
         "buffer_transcription": snapshot.tentative.strip(),
         "buffer_diarization": snapshot.undiarized.strip(),
-        "buffer_translation": "",
+        "buffer_translation": snapshot.translation.strip(),
         "remaining_time_transcription": round(lag_s, 1),
         "remaining_time_diarization": round(snapshot.diarization_lag_s, 1),
     }

@@ -219,4 +219,7 @@ class Service:
         }
         if self._models:
             report["languages"] = list(self._models.engine.languages)
+            if translation := self._models.translation:
+                targets = list(translation.languages.codes)
+                report["translation"] = {"targets": targets, "default": self.settings.target_language}
         return report

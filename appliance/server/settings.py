@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     task: Task = Field(
         "transcribe", description="for clients that name none; translate gives English, whatever is spoken"
     )
+    translation_dir: Path | None = Field(
+        None, description="CTranslate2 folder of a model that translates into clients' languages: NLLB-200 or M2M100"
+    )
+    target_language: str = Field(
+        "", max_length=20, description="language to translate into for clients that name none; empty: no translation"
+    )
     initial_prompt: str = Field(
         "", max_length=1000, description="text that stands before every transcript, for names and spelling"
     )
@@ -165,6 +171,8 @@ class Settings(BaseSettings):
         for first, second in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
             if getattr(self, first) and not getattr(self, second):
                 raise ValueError(f"{describe(first)} needs {describe(second)} too")
+        if self.target_language and not self.translation_dir:
+            raise ValueError(f"{describe('target_language')} needs {describe('translation_dir')} too")
         for given in self.enroll:
             name, _, file = given.partition("=")
             if not name.strip() or not file.strip():

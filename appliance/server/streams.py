@@ -1,5 +1,6 @@
 """From settings to what is loaded for streams, and to what each of them is asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,24 +20,39 @@ from appliance.speech.session import StreamOptions
 
 if TYPE_CHECKING:
     from appliance.speech.engine import Engine
+    from appliance.translation.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """All that is loaded for streams, once for all of them. ``speakers``: None where they are not told apart."""
+    """All that is loaded for streams, once for all of them.
+
+    ``speakers``: None where they are not told apart; ``translation``: None where nothing is translated.
+    """
 
     engine: "Engine"
     speakers: SpeakerScheduler | None = None
+    translation: "Worker | None" = None
 
-    def open_stream(self, options: StreamOptions, on_snapshot: OnSnapshot, *, diarization: bool) -> LiveStream:
-        """Begin a stream; ``diarization``: with its speakers told apart, where they can be.
+    def open_stream(
+        self, options: StreamOptions, on_snapshot: OnSnapshot, *, diarization: bool, target_language: str = ""
+    ) -> LiveStream:
+        """Begin a stream.
+
+        Args:
+            diarization: with its speakers told apart, where they can be.
+            target_language: with translations into it, where there are any; empty: without.
 
         Raises:
-            ApplianceError: the model does not know the language.
+            ApplianceError: a model does not know a language.
         """
-        open_stream = partial(self.engine.open_stream, options)
+        open_stream: Callable[[OnSnapshot], LiveStream] = partial(self.engine.open_stream, options)
         if diarization and self.speakers:
-            return SpeakerStream(open_stream, self.speakers, on_snapshot)
+            open_stream = partial(SpeakerStream, open_stream, self.speakers)
+        if target_language and self.translation:
+            from appliance.translation.stream import translated  # nothing of it is imported where it is off
+
+            open_stream = partial(translated, open_stream, self.translation, options, target_language)
         return open_stream(on_snapshot)
 
     def close(self) -> None:
@@ -44,19 +60,40 @@ class Models:
         self.engine.close()
         if self.speakers:
             self.speakers.close()
+        if self.translation:
+            self.translation.close()
 
 
 def load_models(settings: Settings, pair: Pair, vad_file: Path, diarizer: DiarizerConfig | None) -> Models:
     """Load all of it as set. Takes seconds, and imports torch.
 
     Raises:
-        ApplianceError: something can't be loaded, a language is set that the model does not know, or a voice can't be
+        ApplianceError: something can't be loaded, a language is set that a model does not know, or a voice can't be
             enrolled.
     """
+    translation = load_translation(settings)
     engine = load_engine(settings, pair, vad_file)
     if diarizer is None:
-        return Models(engine)
-    return Models(engine, SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers))
+        return Models(engine, None, translation)
+    speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers)
+    return Models(engine, speakers, translation)
+
+
+def load_translation(settings: Settings) -> "Worker | None":
+    """The translation model, where one is set. Takes seconds.
+
+    Raises:
+        ApplianceError: it can't be loaded, or a language is set that it does not know.
+    """
+    if not settings.translation_dir:
+        return None
+    from appliance.translation.translator import look
+    from appliance.translation.worker import Worker
+
+    files = look(settings.translation_dir)
+    if settings.target_language:
+        files.languages.check(settings.target_language)
+    return Worker(files, settings.device)
 
 
 def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> "Engine":

@@ -132,7 +132,7 @@ def test_failed_bake_leaves_the_earlier_pair(small_ct2: Path, ranks: Path, noise
     good = contents(out)
     cut = tmp_path / "cut.bin"
     cut.write_bytes(small_ct2.read_bytes()[:-1000])
-    with pytest.raises(ApplianceError, match="not a usable CTranslate2 Whisper model"):
+    with pytest.raises(ApplianceError, match="not a usable CTranslate2 model"):
         bake_small(cut, "ct2", ranks, noise, out)
     silence = tmp_path / "silence.wav"
     silence.write_bytes(b"nothing")

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from appliance.cli import main
 from tests.fetch.items import item, manifest_of, pinned, sha256
@@ -44,6 +45,25 @@ def test_lists_what_there_is(options: list[str], capsys: pytest.CaptureFixture[s
     assert set(listed) == {"one", "two", "gone"}
     assert "in store" in listed["one"]
     assert "in store" not in listed["two"]
+
+
+def test_a_translator_is_laid_out_as_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {}
+    for name in ("model.bin", "config.json"):
+        (tmp_path / name).write_bytes(name.encode())
+        files[name] = [pinned("local", name.encode(), path=str(tmp_path / name))]
+    nllb = {"aliases": ["nllb"], "licence": "CC-BY-NC-4.0", "files": files}
+    manifest = tmp_path / "manifest.yaml"
+    manifest.write_text(yaml.safe_dump({"version": 1, "models": {}, "translators": {"nllb-600m": nllb}}))
+    options = ["--manifest", str(manifest), "--store", str(tmp_path / "store")]
+    assert main(["fetch", *options, "nllb", "--out", str(tmp_path / "made/nllb")]) == 0
+    assert {file.name: file.read_text() for file in (tmp_path / "made/nllb").iterdir()} == {
+        "model.bin": "model.bin",
+        "config.json": "config.json",
+    }
+    assert capsys.readouterr().out.startswith("nllb-600m/config.json  11 bytes")
+    assert main(["fetch", *options, "--all", "--out", str(tmp_path / "other")]) == 2
+    assert "--out is for the folder of one translator" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

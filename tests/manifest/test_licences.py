@@ -39,3 +39,12 @@ def test_the_newer_diarizer_is_refused_where_the_older_one_is_not(manifest: Mani
     with pytest.raises(ApplianceError, match=r"sortformer-v2\.1: .*NVIDIA") as raised:
         check_licences([manifest.asset("sortformer-v2"), manifest.asset("sortformer-v2.1")], "redistributable")
     assert "sortformer-v2:" not in raised.value.message
+
+
+def test_a_commercial_build_may_not_have_nllb(manifest: Manifest) -> None:
+    nllb = manifest.translator("nllb").items
+    check_licences(nllb, "redistributable")
+    with pytest.raises(
+        ApplianceError, match=r"nllb-200-distilled-600m/model\.bin: CC-BY-NC-4\.0 \(no commercial use\)"
+    ):
+        check_licences(nllb, "commercial")

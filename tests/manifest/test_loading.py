@@ -107,7 +107,8 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "format": (
         lambda raw: model_of(raw)["sources"][0].update(format="gguf"),
-        f"{MODEL}.sources[0].format is 'gguf': expected 'ct2', 'pt', 'onnx', 'nemo', 'tiktoken' or 'wav'",
+        f"{MODEL}.sources[0].format is 'gguf': expected 'ct2', 'pt', 'onnx', 'nemo', 'tiktoken', 'wav', 'json' or "
+        "'sentencepiece'",
     ),
     "no sources": (
         lambda raw: model_of(raw).update(sources=[]),

@@ -65,3 +65,14 @@ def test_the_recordings(manifest: Manifest) -> None:
     others = [item.language for item in manifest.recordings.values() if item not in librivox]
     assert len(others) >= 12
     assert set(others) == {"en", "es", "fr", "hi", "it", "ja", "pl", "pt", "zh"}
+
+
+def test_a_translator_is_a_folder_of_pinned_files(manifest: Manifest) -> None:
+    nllb = manifest.translator("nllb")
+    assert nllb is manifest.translators["nllb-200-distilled-600m"]
+    assert {item.name for item in nllb.items} == {
+        f"nllb-200-distilled-600m/{file}"
+        for file in ("model.bin", "config.json", "shared_vocabulary.json", "sentencepiece.bpe.model")
+    }
+    assert len({source.revision for item in nllb.items for source in item.sources if source.kind == "huggingface"}) == 1
+    assert set(nllb.items) <= set(manifest.items())

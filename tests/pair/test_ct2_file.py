@@ -54,7 +54,7 @@ def test_missing_variable_is_named(small_ct2: Path) -> None:
 def test_truncated_anywhere(small_ct2: Path, tmp_path: Path, kept: int) -> None:
     cut = tmp_path / "model.bin"
     cut.write_bytes(small_ct2.read_bytes()[:kept])
-    with pytest.raises(ApplianceError, match=r"model\.bin is not a usable CTranslate2 Whisper model") as caught:
+    with pytest.raises(ApplianceError, match=r"model\.bin is not a usable CTranslate2 model") as caught:
         open_ct2(cut)
     assert caught.value.code == "broken_model"
 

@@ -177,3 +177,45 @@ def test_formats() -> None:
         "01:01:01.500 --> 100:00:00.000\nlate\n"
     )
     assert to_srt([]) == "" and to_vtt([]) == "WEBVTT\n"
+
+
+def in_two_languages(said: str, translation: str | None, start_s: float = 0.0) -> Line:
+    words = [
+        Word(f" {word}", start_s + at * 0.4, start_s + at * 0.4 + 0.3, 0.9) for at, word in enumerate(said.split())
+    ]
+    return Line(FIRST_SPEAKER, said, start_s, words[-1].end_s, tuple(words), "en", translation=translation)
+
+
+def test_a_translation_stands_below_what_it_is_of() -> None:
+    said = "Good morning, and welcome to all of you. How are you today?"
+    line = in_two_languages(said, "Guten Morgen, und willkommen, Sie alle. Wie geht es Ihnen heute?")
+    later = in_two_languages("Nobody translated this one.", None, 20.0)
+    srt = to_srt(cues([line, later]))
+    assert [block.split("\n")[2:] for block in srt.strip().split("\n\n")] == [
+        ["Good morning, and welcome to all of you.", "Guten Morgen, und willkommen, Sie alle."],
+        ["How are you today?", "Wie geht es Ihnen heute?"],
+        ["Nobody translated this one."],
+    ]
+    vtt = to_vtt(cues([line, later]))
+    assert "How are you today?\n<c.translation>Wie geht es Ihnen heute?</c>\n" in vtt
+    assert vtt.count("<c.translation>") == 2
+
+
+def test_no_word_of_a_translation_is_lost_or_doubled() -> None:
+    said = " ".join(f"word{number}" + ("." if number % 9 == 8 else "") for number in range(60))
+    for count, end in ((90, 7), (40, 9), (60, 1000), (3, 2)):
+        translated = " ".join(f"Wort{number}" + ("." if number % end == end - 1 else "") for number in range(count))
+        made = cues([in_two_languages(said, translated)])
+        assert " ".join(line for cue in made for line in cue.lines) == said
+        assert " ".join(line for cue in made for line in cue.below) == translated
+        assert all(len(cue.below) <= 2 for cue in made)
+
+
+def test_a_translation_without_spaces() -> None:
+    line = in_two_languages(
+        "Good morning to all of you here. Where is the station, please?", "大家早上好。请问，车站在哪里？"
+    )
+    assert [(cue.lines, cue.below) for cue in cues([line])] == [
+        (("Good morning to all of you here.",), ("大家早上好。",)),
+        (("Where is the station, please?",), ("请问，车站在哪里？",)),
+    ]

@@ -114,6 +114,22 @@ def test_models_of_the_site_are_taken_where_no_image_holds_them(tmp_path: Path) 
     assert "/site-models" not in asked
 
 
+def test_a_translation_model_of_the_site_is_mounted(tmp_path: Path) -> None:
+    folder = tmp_path / "nllb"
+    folder.mkdir()
+    asked, said = started(tmp_path, "docker", "base", WLK_TRANSLATION_DIR=str(folder))
+    assert (asked, f"no model.bin in {folder}" in said) == ("", True)
+    (folder / "model.bin").touch(0o600)
+    asked, said = started(tmp_path, "docker", "base", WLK_TRANSLATION_DIR=str(folder))
+    assert (asked, f"chmod -R a+rX {folder}" in said) == ("", True)
+    (folder / "model.bin").chmod(0o644)
+    asked, _ = started(tmp_path, "docker", "base", WLK_TRANSLATION_DIR=str(folder))
+    assert f" --volume {folder}:/translation:ro " in asked and " WLK_TRANSLATION_DIR=/translation " in asked
+    assert asked.count("WLK_TRANSLATION_DIR") == 1
+    asked, _ = started(tmp_path, "docker", "base", WLK_TRANSLATION_DIR="")
+    assert "/translation" not in asked
+
+
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     found, problems = find_engine()

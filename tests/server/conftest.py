@@ -30,6 +30,15 @@ def server(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session")
+def translating(flags: list[str], nllb_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A ready server that translates into Chinese, with a tiny model, unless it is asked otherwise."""
+    own = ["--no-tls", "--translation-dir", str(nllb_dir), "--target-language", "zh", "--language", "en"]
+    with running([*own, *flags], tmp_path_factory.mktemp("state")) as started:
+        started.wait_for("ready: base")
+        yield started
+
+
+@pytest.fixture(scope="session")
 def shared_browser(librivox: tuple[Spoken, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium, hearing the first recording and 4 s of silence again and again."""
     said = pcm(librivox[0].path) + bytes(4 * 32000)

@@ -61,6 +61,8 @@ def test_updates() -> None:
     second = json.loads(diff.message(Snapshot((LINE,), 1, "my", 0, 0), 0.1))
     assert list(EXAMPLES["diff"]) == list(second)
     assert json.loads(line_json(LINE, words=True)) == EXAMPLES["line"]
+    translated = replace(LINE, translation="Und so")
+    assert json.loads(line_json(translated, words=False)) == EXAMPLES["translated-line"]
 
 
 @pytest.mark.parametrize("name", ["stop", "config-request", "ping"])

@@ -26,11 +26,12 @@ const captions = new Captions(
   { dialog: ui["captions-view"], lines: ui["captions-lines"], smaller: ui.smaller, larger: ui.larger, close: ui["captions-close"], size: ui.size },
   speakers, () => captions.update(transcript));
 const view = new View(
-  { box: ui.transcript, list: ui.committed, home: ui.pending, waiting: ui.waiting, tentative: ui.tentative, end: ui.end },
+  { box: ui.transcript, list: ui.committed, home: ui.pending, waiting: ui.waiting, tentative: ui.tentative, translationHome: ui["pending-translation"], guess: ui.guess, end: ui.end },
   speakers, () => captions.update(transcript));
 
 let serverReady = false;
 let languages = [];
+let translation = null;    // what the server can translate into: {targets, default}
 let afterToken = () => start();
 
 // Text.
@@ -51,8 +52,8 @@ function counted() {
 
 // What recordings and files have in common.
 const text = {
-  query: () => ({ language: ui.language.value }),
-  open: (clock) => { panel.quiet(); transcript.open(clock); },
+  query: () => ({ language: ui.language.value, ...(translation && { target_language: ui.target.value }) }),
+  open: (clock) => { panel.quiet(); transcript.open(clock, ui.target.value); },
   update: (message) => {
     const change = transcript.apply(message);
     if (!change) return;
@@ -164,6 +165,7 @@ function buttons() {
   ui.pause.textContent = say(state === "paused" ? "resume" : "pause");
   ui["paused-note"].hidden = state !== "paused";
   ui.source.disabled = active || job.active || !canRecord();
+  ui.target.disabled = active || job.active;
   ui["file-button"].disabled = !serverReady || active || job.active;
   ui["file-row"].hidden = !job.active;
   if (held) ui[job.active ? "file-cancel" : "file-button"].focus();
@@ -190,11 +192,21 @@ function listLanguages() {
   ui.language.value = [...ui.language.options].some((option) => option.value === chosen) ? chosen : "auto";
 }
 
+function listTargets() {
+  ui["target-field"].hidden = !translation;
+  if (!translation) return;
+  const chosen = ui.target.options.length ? ui.target.value : choices.read("target") ?? translation.default;
+  ui.target.replaceChildren(new Option(say("no_target"), ""), ...languageNames(translation.targets).map(([code, name]) => new Option(name, code)));
+  ui.target.value = translation.targets.includes(chosen) ? chosen : "";
+  ui.transcript.classList.toggle("two", Boolean(ui.target.value));
+}
+
 function inWords() {
   translate();
   panel.again();
   view.showNames();
   listLanguages();
+  listTargets();
   listMicrophones();
   counted();
   buttons();
@@ -206,8 +218,10 @@ async function whenReady() {
     const report = await answer.json();
     if (answer.ok) {
       languages = report.languages ?? [];
+      translation = report.translation ?? null;
       serverReady = true;
       listLanguages();
+      listTargets();
       panel.state(canRecord() ? "ready" : "blocked");
       buttons();
       return;
@@ -224,6 +238,10 @@ ui.pause.addEventListener("click", () => (recording.state === "paused" ? recordi
 ui.language.addEventListener("change", () => {
   choices.write("language", ui.language.value);
   recording.changeLanguage(ui.language.value);
+});
+ui.target.addEventListener("change", () => {
+  choices.write("target", ui.target.value || "none");
+  ui.transcript.classList.toggle("two", Boolean(ui.target.value));
 });
 ui.source.addEventListener("change", () => choices.write("source", ui.source.value === TAB ? "" : ui.source.value));
 ui["page-language"].addEventListener("click", () => { setPageLanguage(pageLanguage() === "en" ? "zh" : "en"); inWords(); });

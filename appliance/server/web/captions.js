@@ -44,18 +44,18 @@ export class Captions {
     }
   }
 
-  update({ entries, tentative, waiting }) {
+  update({ entries, tentative, waiting, guess }) {
     if (!this.open) return;
     const last = [];
     for (let at = entries.length - 1; at >= 0 && last.length < LINES; at--) if (entries[at].kind === "line" && entries[at].text) last.unshift(entries[at]);
     const coming = [waiting, tentative].filter(Boolean).join(" ");
     if (!last.length && coming) last.push({ speaker: 1, who: 1, text: "" });
     const many = new Set(last.map((line) => line.who)).size > 1 || this.#speakers.anyGiven;
-    this.#ui.lines.replaceChildren(...last.map((line, at) => this.#line(line, many, at === last.length - 1 ? coming : "")));
+    this.#ui.lines.replaceChildren(...last.map((line, at) => this.#line(line, many, ...(at === last.length - 1 ? [coming, guess] : ["", ""]))));
     if (!last.length) this.#ui.lines.textContent = say("captions_empty");
   }
 
-  #line(line, named, tentative) {
+  #line(line, named, tentative, guess) {
     const element = document.createElement("p");
     element.dataset.tone = this.#speakers.tone(line.speaker);
     element.dir = "auto";
@@ -72,6 +72,14 @@ export class Captions {
       unsure.className = "tentative";
       unsure.textContent = tentative;
       element.append(" ", unsure);
+    }
+    if (line.translation || guess) {
+      const translated = document.createElement("span");
+      translated.className = "translated";
+      translated.dir = "auto";
+      translated.append((line.translation ?? "").slice(-CHARS));
+      if (guess) translated.append(" ", Object.assign(document.createElement("span"), { className: "tentative", textContent: guess }));
+      element.append(translated);
     }
     return element;
   }

@@ -1,4 +1,5 @@
 // The transcript as a file: text, subtitles, json. Made when asked for, from all entries.
+import { shares } from "./shares.js";
 import { shortTime } from "./transcript.js";
 
 const CUE_S = 7;
@@ -27,19 +28,19 @@ function telling(lines, names) {
 export function plainText(entries, names) {
   const lines = spoken(entries);
   const named = telling(lines, names);
-  return lines.map((line) => `[${shortTime(line.start)}] ${named ? `${names.of(line.who)}: ` : ""}${line.text}`).join("\n");
+  return lines.map((line) => `[${shortTime(line.start)}] ${named ? `${names.of(line.who)}: ` : ""}${line.text}${line.translation ? `\n${line.translation}` : ""}`).join("\n");
 }
 
 function toSrt(entries, names) {
   const safe = (text) => text.replaceAll("<", "‹").replaceAll(">", "›");
   return cues(entries, names).map((cue, at) => `${at + 1}\n${stamp(cue.start, ",")} --> ${stamp(cue.end, ",")}\n`
-    + `${safe((cue.name ? `${cue.name}: ` : "") + cue.text)}\n\n`).join("");
+    + `${safe((cue.name ? `${cue.name}: ` : "") + cue.text + (cue.below && `\n${cue.below}`))}\n\n`).join("");
 }
 
 function toVtt(entries, names) {
   const safe = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   return `WEBVTT\n\n${cues(entries, names).map((cue) => `${stamp(cue.start, ".")} --> ${stamp(cue.end, ".")}\n`
-    + `${cue.name ? `<v ${safe(cue.name)}>` : ""}${safe(cue.text)}\n\n`).join("")}`;
+    + `${cue.name ? `<v ${safe(cue.name)}>` : ""}${safe(cue.text)}${cue.below && `\n<c.translation>${safe(cue.below)}</c>`}\n\n`).join("")}`;
 }
 
 function toJson(entries, names) {
@@ -47,19 +48,24 @@ function toJson(entries, names) {
   const segments = spoken(entries).map((line) => ({
     speaker: names.of(line.who), start: round(line.start), end: round(line.end), text: line.text,
     ...(line.language && { language: line.language }), ...(line.unsure && { tentative: true }),
+    ...(line.translation && { translation: line.translation }),
     words: line.words.map((word) => ({ text: word.text, start: round(word.start), end: round(word.end), probability: word.probability })),
   }));
   return `${JSON.stringify({ text: segments.map((segment) => segment.text).join("\n"), segments }, null, 1)}\n`;
 }
 
-// {start, end, text, name}: at most two lines of text and some seconds each, never overlapping.
+// {start, end, text, below, name}: at most two lines of text, and as many of its translation below, and some seconds each, never overlapping.
 export function cues(entries, names) {
   const lines = spoken(entries);
   const named = telling(lines, names);
-  const made = lines.flatMap((line) => groups(line).map((words) => ({
-    start: words[0].start, end: words.at(-1).end, text: broken(words.map((word) => word.text).join("").trim()),
-    name: named ? names.of(line.who) : "",
-  })));
+  const made = lines.flatMap((line) => {
+    const found = groups(line);
+    const texts = found.map((words) => words.map((word) => word.text).join(""));
+    const below = shares(texts, line.translation ?? "");
+    return found.map((words, at) => ({
+      start: words[0].start, end: words.at(-1).end, text: broken(texts[at].trim()), below: broken(below[at]), name: named ? names.of(line.who) : "",
+    }));
+  });
   made.forEach((cue, at) => {
     cue.start = Math.max(cue.start, made[at - 1]?.end ?? 0);
     const free = made[at + 1]?.start ?? Infinity;

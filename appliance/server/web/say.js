@@ -30,7 +30,7 @@ export function translate() {
 export function languageNames(codes) {
   const names = new Intl.DisplayNames([language, "en"], { type: "language", fallback: "code" });
   const named = codes.map((code) => {
-    try { return [code, names.of(code)]; } catch { return [code, code]; }
+    try { return [code, names.of(code.replace("_", "-"))]; } catch { return [code, code]; }
   });
   return named.sort((a, b) => a[1].localeCompare(b[1], language));
 }

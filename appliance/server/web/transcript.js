@@ -4,6 +4,7 @@ export class Stream {
   pruned = 0;
   tentative = "";
   waiting = "";
+  guess = "";
 
   // Returns the index (within all lines ever) from which lines changed, or null for other messages.
   apply(message) {
@@ -23,6 +24,7 @@ export class Stream {
     }
     this.tentative = message.buffer_transcription || "";
     this.waiting = message.buffer_diarization || "";
+    this.guess = message.buffer_translation || "";
     return changed;
   }
 }
@@ -34,13 +36,15 @@ const RECENT = 40;    // lines at the end whose speakers, and with them their wo
 // All that was said in the page's life: streams one after another, with times of the session (seconds).
 // Work per update is that of its changed lines, however long the transcript is.
 export class Transcript {
-  entries = [];        // {kind: "line", speaker, who, text, start, end, words, language, unsure}, {kind: "silence" | "gap", start, end}, {kind: "file", name, start, end}, {kind: "hidden"}
+  entries = [];        // {kind: "line", speaker, who, text, start, end, words, language, translation, target, unsure}, {kind: "silence" | "gap", start, end}, {kind: "file", name, start, end}, {kind: "hidden"}
   tentative = "";
   waiting = "";        // firm text before it, whose speaker is not known yet
+  guess = "";          // a translation of these, which may still change
   wordCount = 0;
   until = 0;           // where firm text ends
   #stream = null;
   #clock = null;
+  #target = "";        // the language of translations
   #since = 0;          // when the tentative text began, about
   #base = 0;           // the entry that line 0 of the stream is, or would be
   #hiddenWords = 0;    // of the stream's lines from entry 0 on: said before the page was cleared
@@ -54,8 +58,10 @@ export class Transcript {
   get isEmpty() { return !this.entries.some((entry) => entry.kind !== "hidden"); }
 
   // A new stream continues below. `clock` has at(seconds of the stream): seconds of the session, and length: the seconds that it has.
-  open(clock) {
+  // `target`: the code of the language that it is translated into, or none.
+  open(clock, target = "") {
     this.close();
+    this.#target = target;
     this.#stream = new Stream();
     this.#clock = clock;
     this.#base = this.entries.length;
@@ -66,13 +72,13 @@ export class Transcript {
   apply(message) {
     const changed = this.#stream?.apply(message) ?? null;
     if (changed === null) return null;
-    const { lines, pruned, tentative, waiting } = this.#stream;
+    const { lines, pruned, tentative, waiting, guess } = this.#stream;
     const first = Math.max(changed, -this.#base);
     const before = this.#cut(this.#base + first);
     const hidden = this.#hidden(lines, pruned);
     for (let i = first; i < pruned + lines.length; i++) this.#push(this.#entry(lines[i - pruned], hidden[this.#base + i] ?? 0));
     if ((tentative || waiting) && !(this.tentative || this.waiting)) this.#since = this.#now - (message.remaining_time_transcription ?? 0) - HEARING_S;
-    [this.tentative, this.waiting] = [tentative, waiting];
+    [this.tentative, this.waiting, this.guess] = [tentative, waiting, guess];
     const from = this.#base + first;
     return { from, added: textAdded(before, this.#text(from)) };
   }
@@ -102,10 +108,11 @@ export class Transcript {
   close(again = Infinity) {
     if (!this.#stream) return;
     const text = [this.waiting, this.tentative].filter(Boolean).join(" ");
-    this.tentative = this.waiting = "";
+    const translated = { translation: this.guess, target: this.#target };
+    this.tentative = this.waiting = this.guess = "";
     const start = Math.max(this.until, this.#since);
     const end = Math.max(start, this.#now);
-    if (text && again > start) this.#push({ kind: "line", ...this.#lastSpeaker(), text, start, end, words: [], unsure: true });
+    if (text && again > start) this.#push({ kind: "line", ...this.#lastSpeaker(), ...translated, text, start, end, words: [], unsure: true });
     this.#stream = null;
   }
 
@@ -152,7 +159,7 @@ export class Transcript {
     const text = hidden ? shown.map((word) => word.text).join("").trim() : line.text;
     return {
       kind: "line", speaker: line.speaker, who: line.name ?? line.speaker, text, start: hidden && words.length ? words[0].start : start, end, words,
-      language: line.detected_language,
+      language: line.detected_language, translation: line.translation ?? "", target: this.#target,
     };
   }
 }

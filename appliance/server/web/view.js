@@ -15,22 +15,25 @@ export class View {
   #home;
   #waiting;
   #tentative;
+  #translationHome;
+  #guess;
   #speakers;
   #renamed;
-  #shown = [];             // {element, text, button, look} of each entry
+  #shown = [];             // {element, text, said, translated, button, look} of each entry
   #atEnd = true;
 
   // `box` scrolls; `list` takes the blocks; `home` is where text stands that belongs to no line yet: `waiting` for its
-  // speaker, or tentative.
-  constructor({ box, list, home, waiting, tentative, end }, speakers, renamed) {
+  // speaker, or tentative; `guess` is a translation of that, in `translationHome`.
+  constructor({ box, list, home, waiting, tentative, translationHome, guess, end }, speakers, renamed) {
     [this.#box, this.#list, this.#home, this.#speakers] = [box, list, home, speakers];
     [this.#waiting, this.#tentative, this.#renamed] = [waiting, tentative, renamed];
+    [this.#translationHome, this.#guess] = [translationHome, guess];
     new IntersectionObserver(([entry]) => { this.#atEnd = entry.isIntersecting; }, { root: box, rootMargin: "0px 0px 120px" }).observe(end);
   }
 
   // Entries from index `from` on have changed.
   show(transcript, from) {
-    const { entries, tentative, waiting } = transcript;
+    const { entries, tentative, waiting, guess } = transcript;
     for (const { element } of this.#shown.splice(entries.length)) this.#remove(element);
     for (let at = from; at < entries.length; at++) {
       const begins = beginsToSpeak(entries, at);
@@ -43,8 +46,10 @@ export class View {
       }
       this.#fill(this.#shown[at], entries[at]);
     }
-    const place = transcript.growing ? this.#shown.at(-1).element.lastChild : this.#home;
-    if (this.#tentative.parentNode !== place) place.append(this.#waiting, this.#tentative);
+    const growing = transcript.growing ? this.#shown.at(-1) : { said: this.#home, translated: this.#translationHome };
+    if (this.#tentative.parentNode !== growing.said) growing.said.append(this.#waiting, this.#tentative);
+    if (this.#guess.parentNode !== growing.translated) growing.translated.append(this.#guess);
+    if (this.#guess.textContent !== guess) this.#guess.textContent = guess;
     if (this.#waiting.textContent !== waiting) this.#waiting.textContent = waiting;
     if (this.#tentative.textContent !== tentative) this.#tentative.textContent = tentative;
     if (this.#atEnd) this.#box.scrollTop = this.#box.scrollHeight;
@@ -52,6 +57,7 @@ export class View {
 
   clear() {
     this.#home.append(this.#waiting, this.#tentative);
+    this.#translationHome.append(this.#guess);
     this.#list.replaceChildren();
     this.#shown = [];
   }
@@ -97,11 +103,18 @@ export class View {
     said.lang = entry.language ?? "";
     const text = document.createTextNode("");
     said.append(text);
-    element.append(said);
-    return { element, text, button, who: entry.who };
+    const translated = document.createElement("p");
+    translated.className = "translated";
+    translated.dir = "auto";
+    translated.lang = (entry.target ?? "").replace("_", "-");
+    translated.append(document.createTextNode(""));
+    element.append(said, translated);
+    return { element, text, said, translated, button, who: entry.who };
   }
 
-  #fill({ element, text }, entry) {
+  #fill({ element, text, translated }, entry) {
+    const translation = entry.translation ?? "";
+    if (translated && translated.firstChild.data !== translation) translated.firstChild.data = translation;
     if (!text) {
       const words = aside(entry);
       if (element.textContent !== words) element.textContent = words;
