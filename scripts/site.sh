@@ -74,6 +74,26 @@ need_engine() {
 # Whether it is Podman, also under Docker's name.
 is_podman() { [[ "$("$engine" --version 2>/dev/null)" == podman* ]]; }
 
+# Whether the engine can hand GPUs in, by the way in which run_wlk.sh asks it to. On a Jetson Docker's is its runtime alone.
+hands_in_gpus() {
+    if is_podman; then
+        compgen -G '/etc/cdi/*nvidia*' >/dev/null || compgen -G '/var/run/cdi/*nvidia*' >/dev/null
+        return
+    fi
+    # shellcheck disable=SC2016 # these are the engine's
+    [[ " $("$engine" info --format '{{range $name, $_ := .Runtimes}}{{$name}} {{end}}' 2>/dev/null) " = *" nvidia "* ]] ||
+        { ! is_jetson && command -v nvidia-container-runtime-hook >/dev/null; }
+}
+
+is_jetson() { [ -e "${WLK_TEGRA_RELEASE:-/etc/nv_tegra_release}" ]; }
+
+# Whether a port is listened on, as the kernel tells: state 0A in its tables.
+in_use() {
+    local hex
+    printf -v hex '%04X' "$1"
+    grep --quiet --no-messages --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A " /proc/net/tcp /proc/net/tcp6
+}
+
 # A fact of a release, from its list: fact FOLDER NAME.
 fact() {
     sed -n "s/^$2 //p" "$1/CONTENTS" | head -n 1

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The Debian packages that `make test` needs beside Python's: a browser with its driver, a tracer of system calls, other
-# container engines, a registry and a tool that fills it, the proxies of deploy/, and what makes and boots a box.
+# The Debian packages that `make test` needs beside Python's: a browser with its driver and another that needs none, a
+# tracer of system calls, other container engines, a registry and a tool that fills it, the proxies of deploy/, and what
+# makes and boots a box.
 set -euo pipefail
 
-wanted=(chromium chromium-driver strace openssl podman buildah skopeo docker-registry zstd nginx haproxy debootstrap)
+wanted=(chromium chromium-driver firefox-esr strace openssl podman buildah skopeo docker-registry zstd nginx haproxy)
+wanted+=(debootstrap)
 # An engine from elsewhere brings a runc of its own, and Debian's would drive it out.
 command -v runc >/dev/null || wanted+=(runc)
 missing=()

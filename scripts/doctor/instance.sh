@@ -104,7 +104,7 @@ killed() { [ "${unit[ExecMainStatus]:-}" != 137 ] || echo ": killed, most likely
 check_gpu() {
     local target jetson=0 said file="$CONFIG/wlk.env"
     target="$(fact "$release" target)"
-    [ ! -e "${WLK_TEGRA_RELEASE:-/etc/nv_tegra_release}" ] || jetson=1
+    ! is_jetson || jetson=1
     case "$target:$jetson:${WLK_GPUS:+gpus}" in
         cpu*:0:) return ;;
         cpu*:1:*) error "gpu$at" "this is a Jetson, and the release is for processors only" "install a bundle of jetson-thor" && return ;;
@@ -127,7 +127,7 @@ check_gpu() {
         error "gpu$at" "no NVIDIA driver answers: $(last_line "$said")" "nvidia-smi; dmesg | grep -i nvidia; install the driver"
     fi
     [ -n "$program" ] || return 0
-    if hands_in_gpus $jetson; then
+    if hands_in_gpus; then
         ok "gpu runtime$at" "$program can hand in GPUs"
     elif [ "$kind" = podman ]; then
         error "gpu runtime$at" "podman can't hand in GPUs: no description of them in /etc/cdi" "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
@@ -135,16 +135,6 @@ check_gpu() {
         error "gpu runtime$at" "docker can't hand in GPUs: it has no runtime nvidia" \
             "install nvidia-container-toolkit, then: nvidia-ctk runtime configure --runtime=docker && systemctl restart docker"
     fi
-}
-
-hands_in_gpus() {
-    if [ "$kind" = podman ]; then
-        compgen -G '/etc/cdi/nvidia*' >/dev/null || compgen -G '/var/run/cdi/nvidia*' >/dev/null
-        return
-    fi
-    # shellcheck disable=SC2016 # these are the engine's
-    [[ " $(ask info --format '{{range $name, $_ := .Runtimes}}{{$name}} {{end}}' 2>/dev/null) " = *" nvidia "* ]] ||
-        { [ "$1" = 0 ] && command -v nvidia-container-runtime-hook >/dev/null; }
 }
 
 check_model() {
@@ -233,16 +223,13 @@ check_port() {
 
 # Who listens at a TCP port; "somebody" where that can't be told, nothing where nobody does.
 listener() {
-    local number seen address state
+    local seen
     seen="$(bounded ss --no-header --listening --tcp --numeric --processes "sport = :$1" 2>/dev/null)"
     if [[ "$seen" =~ users:\(\(\"([^\"]*)\",pid=([0-9]+) ]]; then
         echo "${BASH_REMATCH[1]} (process ${BASH_REMATCH[2]})"
-        return
+    elif in_use "$1"; then
+        echo somebody
     fi
-    number="$(printf '%04X' "$1")"
-    while read -r _ address _ state _; do
-        [[ "$address" != *":$number" || "$state" != 0A ]] || { echo somebody && return; }
-    done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
 }
 
 check_container() {

@@ -43,22 +43,14 @@ check_gpu() {
     case "$(fact "$bundle" target)" in
         cpu) return ;;
         jetson-*)
-            [ -e "${WLK_TEGRA_RELEASE:-/etc/nv_tegra_release}" ] || problem "this is no Jetson" "ask for a bundle for this machine"
+            is_jetson || problem "this is no Jetson" "ask for a bundle for this machine"
             ;;
         *)
             timeout 20 nvidia-smi >/dev/null 2>&1 ||
                 problem "no NVIDIA driver answers" "install the driver, and see that nvidia-smi shows the GPU"
             ;;
     esac
-    "$engine" info --format '{{json .Runtimes}}' 2>/dev/null | grep nvidia >/dev/null || [ -n "$(ls /etc/cdi/*nvidia* /var/run/cdi/*nvidia* 2>/dev/null)" ] ||
-        problem "the engine has no NVIDIA runtime" "install nvidia-container-toolkit, then: $configure"
-}
-
-# Whether a port is listened on, as the kernel tells: state 0A in its tables.
-in_use() {
-    local hex
-    printf -v hex '%04X' "$1"
-    grep --quiet --no-messages --extended-regexp "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ 0A " /proc/net/tcp /proc/net/tcp6
+    hands_in_gpus || problem "the engine has no NVIDIA runtime" "install nvidia-container-toolkit, then: $configure"
 }
 
 # wlk.service asks Podman's own service, which is started by its socket.

@@ -1,4 +1,4 @@
-"""What `kubectl kustomize` makes of our folders: resources, images, JSON patches. What it does not know, it refuses."""
+"""What `kubectl kustomize` makes of our folders: resources, components, images, JSON patches. It refuses the rest."""
 
 import copy
 from pathlib import Path
@@ -8,14 +8,12 @@ import yaml
 
 Object = dict[str, Any]
 
-_KNOWN = {"apiVersion", "kind", "resources", "images", "patches"}
+_KNOWN = {"apiVersion", "kind", "resources", "components", "images", "patches"}
 
 
 def resolved(folder: Path) -> list[Object]:
     """All objects of a kustomization, patched."""
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    if unknown := set(kustomization) - _KNOWN:
-        raise ValueError(f"{folder}: {sorted(unknown)} is more than these tests understand")
+    kustomization = _read(folder, "Kustomization")
     objects: list[Object] = []
     for name in kustomization["resources"]:
         path = (folder / name).resolve()
@@ -23,6 +21,22 @@ def resolved(folder: Path) -> list[Object]:
             objects += resolved(path)
         else:
             objects += yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    for name in kustomization.get("components", ()):
+        component = (folder / name).resolve()
+        _change(objects, component, _read(component, "Component"))
+    _change(objects, folder, kustomization)
+    return objects
+
+
+def _read(folder: Path, kind: str) -> Object:
+    kustomization: Object = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert kustomization["kind"] == kind, folder
+    if unknown := set(kustomization) - _KNOWN:
+        raise ValueError(f"{folder}: {sorted(unknown)} is more than these tests understand")
+    return kustomization
+
+
+def _change(objects: list[Object], folder: Path, kustomization: Object) -> None:
     for patch in kustomization.get("patches", ()):
         text = patch["patch"] if "patch" in patch else (folder / patch["path"]).read_text(encoding="utf-8")
         operations = yaml.safe_load(text)
@@ -34,7 +48,6 @@ def resolved(folder: Path) -> list[Object]:
                 name, _, tag = container["image"].rpartition(":")
                 if name == image["name"]:
                     container["image"] = f"{image.get('newName', name)}:{image.get('newTag', tag)}"
-    return objects
 
 
 def patched(document: Object, operations: list[Object]) -> Object:

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from tests.deploy.proxies import HAPROXY, NGINX
 
 FILE = ROOT / "deploy" / "compose" / "compose.yaml"
+TOKENS = FILE.with_name("tokens.yaml")
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 INSTANCES = {name: service for name, service in SERVICES.items() if re.fullmatch(r"wlk-\d+", name)}
@@ -26,8 +27,9 @@ def check_schema(file: Path) -> Result:
     return CliRunner().invoke(main, ["--builtin-schema", "vendor.compose-spec", str(file)])
 
 
-def test_it_is_valid() -> None:
-    done = check_schema(FILE)
+@pytest.mark.parametrize("file", [FILE, TOKENS], ids=lambda file: file.name)
+def test_it_is_valid(file: Path) -> None:
+    done = check_schema(file)
     assert done.exit_code == 0, done.output
 
 
@@ -114,3 +116,16 @@ def test_variables_are_settings_or_explained() -> None:
         if "=" in line and not line.startswith("#")
     )
     assert needed <= set(example) <= set(re.findall(r"\$\{(\w+):", text))
+
+
+def test_tokens_of_a_file_reach_each_instance_as_a_secret() -> None:
+    """A file of its own, for compose wants the file of a secret to be there."""
+    added = yaml.safe_load(TOKENS.read_text(encoding="utf-8"))
+    assert set(added["services"]) == set(INSTANCES) and "secrets" not in COMPOSE
+    (secret,) = added["secrets"]
+    for service in added["services"].values():
+        assert service == {"environment": {"WLK_TOKEN_FILE": f"/run/secrets/{secret}"}, "secrets": [secret]}
+        assert not unknown_variables(service["environment"])
+    # Mounted as it is: its owner is the server's user, of the image.
+    (user, group) = re.findall(r"^USER (\d+):(\d+)$", (ROOT / "images/cpu/Dockerfile").read_text(), re.MULTILINE)[0]
+    assert f"install -o {user} -g {group} -m 0400 " in TOKENS.read_text(encoding="utf-8")

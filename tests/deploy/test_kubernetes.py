@@ -7,6 +7,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from appliance import __version__
 from appliance.server.service import STOP_GRACE_S
@@ -75,13 +76,32 @@ def test_the_schemas_are_looked_at() -> None:
 def test_the_documents_overlay_is_valid(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml kustomization\n(.*?)```", text, re.DOTALL)
-    (path,) = re.findall(r"\.\./\S+/base", example)
-    (tmp_path / "kustomization.yaml").write_text(example.replace(path, str(FOLDERS[0])), encoding="utf-8")
+    carried = "../wlk-appliance/deploy/kubernetes"
+    assert example.count(carried) == 2
+    (tmp_path / "kustomization.yaml").write_text(example.replace(carried, str(KUBERNETES)), encoding="utf-8")
     for item in resolved(tmp_path):
         kubernetes_validate.validate(item, VERSIONS[-1], strict=True)
     assert one(tmp_path, "Deployment")["spec"]["replicas"] == 4
     assert container_of(tmp_path)["image"] == "registry.site.example/wlk-appliance:0.1.0-cpu-small"
-    assert env_of(tmp_path)["WLK_LANGUAGE"] == "de"
+    assert env_of(tmp_path)["WLK_LANGUAGE"] == "de" and "WLK_TOKEN_FILE" in env_of(tmp_path)
+
+
+@variants
+def test_tokens_come_from_a_secret_by_a_component(folder: Path, tmp_path: Path) -> None:
+    site = {"kind": "Kustomization", "resources": [str(folder)], "components": [str(KUBERNETES / "components/tokens")]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
+    deployment = one(tmp_path, "Deployment")
+    assert kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True) == VERSIONS[-1]
+    env = env_of(tmp_path)
+    assert not unknown_variables(env) and env | {"WLK_TOKEN_FILE": "/tokens/tokens"} == env
+    (mount,) = (mount for mount in container_of(tmp_path)["volumeMounts"] if mount["mountPath"] == "/tokens")
+    assert mount["readOnly"] is True
+    (volume,) = (volume for volume in pod_of(tmp_path)["volumes"] if volume["name"] == mount["name"])
+    # For the server's group alone: the server warns where others may read its tokens.
+    assert volume["secret"]["defaultMode"] == 0o440
+    made = (KUBERNETES / "components/tokens/deployment.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert f"secret generic {volume['secret']['secretName']} --from-file=tokens=" in made
+    assert "WLK_TOKEN_FILE" not in env_of(folder)
 
 
 def test_a_patch_that_does_not_fit_is_an_error() -> None:

@@ -562,7 +562,7 @@ def test_gpus(target: str, settings: str, jetson: bool, driver: bool, wanted: di
         (site.root / "tegra").write_text("# R38\n")
     if not driver:
         put(site.root / "bin", "nvidia-smi", "echo no devices; exit 9")
-    found = site.look("release=$PREFIX/current", "program=$WLK_ENGINE", "kind=docker", "read_settings", "check_gpu")
+    found = site.look("release=$PREFIX/current", "program=$WLK_ENGINE", "kind=docker", "engine=ask", "read_settings", "check_gpu")
     assert {check: row[0] for check, row in found.items()} == wanted
 
 
@@ -570,9 +570,11 @@ def test_an_engine_without_runtime_for_gpus(site: Site) -> None:
     site.engine["info"] = "echo runc"
     site.relist(target="jetson-thor")
     (site.root / "tegra").write_text("# R38\n")
-    found = site.look("release=$PREFIX/current", "program=$WLK_ENGINE", "kind=docker", "check_gpu")["gpu runtime"]
-    assert found[0] == "error" and "nvidia-ctk" in found[2]
-    found = site.look("release=$PREFIX/current", "program=$WLK_ENGINE", "kind=podman", "check_gpu")["gpu runtime"]
+    look = ("release=$PREFIX/current", "program=$WLK_ENGINE", "engine_version", "engine=ask", "check_gpu")
+    found = site.look(*look)["gpu runtime"]
+    assert found[0] == "error" and "nvidia-ctk runtime" in found[2]
+    site.engine["--version"] = "echo podman version 4.3.1"
+    found = site.look(*look)["gpu runtime"]
     assert found[0] == "error" and "nvidia-ctk cdi" in found[2]
 
 

@@ -1,11 +1,11 @@
-"""A real Chromium whose microphone is a recording, and words for what a reader does and sees."""
+"""A real Chromium whose microphone is a recording."""
 
 import base64
 import os
 import shutil
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,18 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.conftest import ROOT, missing
+from tests.server.page import Page
 
 _QUIET = (
     "--headless=new --no-sandbox --no-first-run --disable-gpu --disable-dev-shm-usage --disable-sync "
     "--disable-background-networking --disable-component-update --disable-default-apps --disable-extensions"
 )
-_SAID = """
-const without = (p) => [...p.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join("");
-return [...document.querySelectorAll("#committed .line:not(.unsure) .said")].map(without).join(" ");
-"""
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
 
 
-class Browser:
-    """Chromium with the page in it. Elements go by their ids."""
+class Browser(Page):
+    """Chromium with the page in it."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -60,36 +57,6 @@ class Browser:
 
     def run(self, script: str, *arguments: object) -> Any:
         return self.driver.execute_script(script, *arguments)
-
-    def said(self) -> str:
-        """Committed text without times and names."""
-        return str(self.run(_SAID))
-
-    def until(self, done: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not done():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not seen: {what}; the page shows {self.run('return document.body.innerText')!r}")
-            time.sleep(0.05)
-
-    def until_text(self, name: str, wanted: str, timeout_s: float = 30) -> None:
-        self.until(lambda: wanted in self.text(name), f"{wanted!r} in {name}", timeout_s)
-
-    def until_said(self, count: int, timeout_s: float = 30) -> None:
-        """Until that many words are committed."""
-        self.until(lambda: len(self.said().split()) >= count, f"{count} words", timeout_s)
-
-    def start(self) -> None:
-        self.until(lambda: self["toggle"].is_enabled(), "a button to start with")
-        self.click("toggle")
-        self.until_text("status", "Listening")
-
-    def stop(self) -> None:
-        self.click("toggle")
-        self.until_text("status", "Ready")
-
-    def frame(self) -> str:
-        return str(self.run("return document.body.dataset.frame"))
 
     def size(self, width: int, height: int) -> None:
         wanted = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}

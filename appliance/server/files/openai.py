@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from appliance.batch.job import Segment
+from appliance.server.files import languages
 from appliance.server.files.fields import Fields, choice, impossible, number, one
 from appliance.server.files.result import Result
 from appliance.server.protocol import dump
@@ -112,7 +113,7 @@ def sse(message: Mapping[str, Any]) -> bytes:
 def _verbose(wanted: Wanted, task: Task, result: Result) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "task": task,
-        "language": "en" if task == "translate" else result.language or "",
+        "language": languages.name("en" if task == "translate" else result.language or ""),
         "duration": round(result.duration_s, 2),
         "text": result.text,
     }

@@ -11,8 +11,9 @@ export class Tape {
     while (this.#length > KEPT_S) this.#length -= this.#pieces.shift().length;
   }
 
-  // What sounded after second `time` of the session.
-  since(time) { return this.#pieces.filter((piece) => piece.time + piece.length > time); }
+  // The pieces that begin after second `time` of the session. Not the one in which a word ends there: times of words are
+  // a little early, and what is left of one may be heard as the same word again.
+  since(time) { return this.#pieces.filter((piece) => piece.time >= time); }
 
   clear() {
     this.#pieces = [];

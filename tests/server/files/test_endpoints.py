@@ -116,7 +116,7 @@ def test_every_form_with_the_official_client(client: openai.OpenAI, librivox: tu
     verbose = client.audio.transcriptions.create(
         response_format="verbose_json", timestamp_granularities=["word", "segment"], **asked
     )
-    assert verbose.language == "en" and verbose.words and verbose.segments
+    assert verbose.language == "english" and verbose.words and verbose.segments
     assert " ".join(word.word for word in verbose.words) == verbose.text
     assert all(0 <= word.start <= word.end <= verbose.duration for word in verbose.words)
     assert verbose.segments[0].avg_logprob < 0 and verbose.segments[0].tokens

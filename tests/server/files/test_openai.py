@@ -6,6 +6,7 @@ from appliance.batch.job import Segment
 from appliance.server.files.openai import answer, delta_event, done_event, parse
 from appliance.server.files.result import Result
 from appliance.server.refusals import FieldError, openai_error
+from appliance.speech.hypothesis import Task
 from appliance.speech.types import Word
 
 FIRST = (Word(" And", 0.12, 0.4, 0.9), Word(" so,", 0.4, 1, 0.8))
@@ -69,9 +70,9 @@ def test_a_field_given_twice_and_forms_that_do_not_go_together() -> None:
         parse({"stream": ["true"], "response_format": ["srt"]}, "base")
 
 
-def body(form: str, *granularities: str, task: str = "transcribe") -> str:
+def body(form: str, *granularities: str) -> str:
     fields = {"response_format": [form], "timestamp_granularities[]": list(granularities)}
-    made = answer(parse(fields, "base"), "translate" if task == "translate" else "transcribe", RESULT)
+    made = answer(parse(fields, "base"), "transcribe", RESULT)
     return bytes(made.body).decode()
 
 
@@ -89,8 +90,14 @@ def test_verbose_answers_hold_the_times_that_were_asked_for() -> None:
     assert "segments" not in words and {"segments", "words"} <= set(both)
     assert words["words"][1] == {"word": "so,", "start": 0.4, "end": 1.0}
     assert (plain["segments"][1]["id"], plain["segments"][1]["start"], plain["duration"]) == (1, 1.5, 3.2)
-    assert plain["task"] == "transcribe" and plain["language"] == "en"
-    assert json.loads(body("verbose_json", task="translate"))["task"] == "translate"
+    assert plain["task"] == "transcribe" and plain["language"] == "english"
+
+
+@pytest.mark.parametrize(("task", "language"), [("transcribe", "chinese"), ("translate", "english")])
+def test_verbose_answers_name_the_language_of_their_text(task: Task, language: str) -> None:
+    made = answer(parse({"response_format": ["verbose_json"]}, "base"), task, Result(SEGMENTS, 3.2, "zh"))
+    told = json.loads(bytes(made.body))
+    assert (told["task"], told["language"]) == (task, language)
 
 
 def test_events_are_one_line_each() -> None:
