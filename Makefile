@@ -24,7 +24,7 @@ $(error unknown TARGET '$(TARGET)': one of $(TARGETS))
 endif
 
 SHELL_SCRIPTS := $(wildcard scripts/*.sh scripts/*/*.sh images/*/*.sh) .ci/run
-UNIT := not model and not image and not browser and not boot and not gpu and not network
+UNIT := not model and not image and not browser and not boot and not gpu and not nemo and not network
 # One more process than cores: tests wait too. More threads in each, for models this small, only wait for each other.
 UNIT_PYTEST = OMP_NUM_THREADS=1 python -m pytest -q --numprocesses 3 --dist worksteal -m "$(UNIT)"
 
@@ -97,6 +97,7 @@ demo: setup ## run that image with networking off and stream speech through it
 
 test: image ## all tests, with the real model, engine and browser
 	@scripts/test_packages.sh
+	@scripts/nemo.sh
 	@python -m pytest $(PYTEST)
 
 check: setup ## linters, types, and the tests that need nothing

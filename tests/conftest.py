@@ -21,7 +21,7 @@ from appliance.manifest import Item, Manifest, load_manifest
 from appliance.pair.locate import Pair
 from appliance.store import Store
 
-pytest_plugins = ["tests.pair.fixtures", "tests.translation.fixtures"]
+pytest_plugins = ["tests.pair.fixtures", "tests.speakers.sortformers", "tests.translation.fixtures"]
 
 ROOT = Path(__file__).parent.parent
 LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930")

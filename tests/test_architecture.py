@@ -75,6 +75,23 @@ def test_speech_knows_neither_server_nor_event_loops() -> None:
     assert offenders(within("speech"), ("starlette", "uvicorn", "asyncio", "appliance.server")) == []
 
 
+def test_speakers_know_neither_server_nor_event_loops_and_speech_knows_no_speakers() -> None:
+    above = ("starlette", "uvicorn", "asyncio", "appliance.server", "appliance.batch", "appliance.translation")
+    assert offenders(within("speakers"), above) == []
+    assert offenders(within("speech"), ("appliance.speakers",)) == []
+
+
+BACKENDS = ("appliance.speakers.embedding", "appliance.speakers.sortformer", "nemo")
+
+
+def test_a_diarizer_is_loaded_where_one_is_wanted_and_nowhere_else() -> None:
+    """Only `speakers.load` knows the backends, and imports one when it loads it."""
+    allowed = {*within("bench"), ROOT / "speakers" / "load.py", *(ROOT / "speakers").glob("*sortformer*.py")}
+    allowed |= {ROOT / "speakers" / "nemo_file.py"}
+    assert offenders([file for file in MODULES if file not in allowed], BACKENDS) == []
+    assert not {*BACKENDS, "torch"} & reached([ROOT / "speakers" / "load.py", ROOT / "speakers" / "stream.py"])
+
+
 def test_files_are_heard_in_another_process() -> None:
     """The server knows that process by its messages; it knows no server, and no event loop."""
     assert offenders(within("batch"), ("starlette", "uvicorn", "asyncio", "appliance.server")) == []

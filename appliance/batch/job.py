@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from appliance.errors import ApplianceError
+from appliance.speakers.load import DiarizerConfig
+from appliance.speakers.sortformer_config import SortformerConfig
 from appliance.speech.hypothesis import Task
 from appliance.speech.types import Word
 
@@ -15,12 +17,27 @@ MAX_LINE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How the process loads the model. ``encoder_dir``: a CTranslate2 folder with the decoder's weights too."""
+    """How the process loads the model. ``encoder_dir``: a CTranslate2 folder with the decoder's weights too.
+
+    ``diarizer``: what tells speakers apart, where that is wanted.
+    """
 
     encoder_dir: str
     device: str
     compute_type: str
     threads: int
+    diarizer: DiarizerConfig | None = None
+
+    def line(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, line: str) -> "Setup":
+        fields = json.loads(line)
+        if diarizer := fields.pop("diarizer"):
+            sortformer = SortformerConfig(**diarizer.pop("sortformer"))
+            fields["diarizer"] = DiarizerConfig(**diarizer, sortformer=sortformer)
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +45,8 @@ class Job:
     """One file, and what is wanted of it.
 
     ``languages``: which ``auto`` chooses among; empty: all. ``words``: with a time for each word, which takes longer.
-    ``max_s``: the most audio that is heard; a longer file is refused.
+    ``max_s``: the most audio that is heard; a longer file is refused. ``diarization``: with its speakers told apart,
+    where `Setup.diarizer` is; ``max_speakers``: of these, 0 for as many as can be told apart.
     """
 
     path: str
@@ -39,6 +57,8 @@ class Job:
     temperature: float = 0.0
     words: bool = False
     max_s: float = 4 * 3600.0
+    diarization: bool = False
+    max_speakers: int = 0
 
     def line(self) -> bytes:
         return _line(asdict(self))

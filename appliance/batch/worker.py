@@ -5,18 +5,22 @@ memory runs out. Its parent kills it when a job is not wanted any more, and it e
 """
 
 import contextlib
-import json
 import logging
 import os
 import queue
 import sys
 import threading
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from appliance.batch.job import Job, Setup, error_line
+from appliance.batch.job import Heard, Job, Segment, Setup, error_line
 from appliance.batch.length import check_length
+from appliance.batch.speakers import told_apart
 from appliance.errors import ApplianceError
+from appliance.speakers.diarizer import Diarizer
+from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speech.audio.file import decode_file
 from appliance.speech.vad import disable_telemetry
 
@@ -29,7 +33,7 @@ _FIRST_TO_GO = "1000"
 def main() -> None:
     """Serve jobs until stdin ends. The one argument is a `Setup` in JSON."""
     give_way()
-    setup = Setup(**json.loads(sys.argv[1]))
+    setup = Setup.read(sys.argv[1])
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints must not come between
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -38,12 +42,21 @@ def main() -> None:
     from appliance.batch.recognizer import FileRecognizer  # the heavy part, after the priority is set
 
     recognizer: FileRecognizer | None = None
+    diarizer: Diarizer | None = None
     while True:
         job = Job.read(jobs.get())
         try:
             check_length(Path(job.path), job.max_s)
             recognizer = recognizer or FileRecognizer(setup)
-            for answer in recognizer.hear(decode_file(Path(job.path)), job):
+            recognize = partial(recognizer.hear, job=job)
+            samples = decode_file(Path(job.path))
+            found: Iterable[Segment | Heard]
+            if job.diarization and setup.diarizer:
+                diarizer = diarizer or _diarizer(setup.diarizer, setup.threads)
+                found = told_apart(diarizer, job.max_speakers, samples, recognize)
+            else:
+                found = recognize(samples)
+            for answer in found:
                 answers.write(answer.line())
         except ApplianceError as error:
             _refuse(answers, job, error)
@@ -51,6 +64,13 @@ def main() -> None:
             log.error("a file could not be worked on: %s: %s", type(error).__name__, error)
             hint = "send it again; the server's log says more"
             _refuse(answers, job, ApplianceError("the file could not be worked on", hint, code="internal"))
+
+
+def _diarizer(config: DiarizerConfig, threads: int) -> Diarizer:
+    import torch  # which a process without a diarizer does not need
+
+    torch.set_num_threads(threads)
+    return load_diarizer(config)
 
 
 def give_way() -> None:

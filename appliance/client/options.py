@@ -24,10 +24,11 @@ AudioForm = Literal["s16le", "auto"]
 class ClientOptions:
     """Where to stream to, and how.
 
-    ``target_language``: with translations into it; "" for none, whatever the server has set. ``certificate``: a PEM
-    file to trust beside the system's. ``words``: with times and probabilities of each word. ``mode``: how updates
-    come; what they add up to is the same. ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any
-    container (``auto``). ``pace``: of `transcribe` alone.
+    ``target_language``: with translations into it; "" for none, whatever the server has set. ``diarization``: whether
+    speakers are told apart; None: as the server does. ``certificate``: a PEM file to trust beside the system's.
+    ``words``: with times and probabilities of each word. ``mode``: how updates come; what they add up to is the same.
+    ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any container (``auto``). ``pace``: of
+    `transcribe` alone.
     """
 
     url: str = "wss://127.0.0.1:8000/asr"
@@ -35,6 +36,7 @@ class ClientOptions:
     target_language: str | None = None
     token: str | None = None
     words: bool = False
+    diarization: bool | None = None
     insecure: bool = False
     certificate: Path | None = None
     mode: Literal["diff", "full"] = "diff"
@@ -49,6 +51,8 @@ class ClientOptions:
         query = {"mode": self.mode, "format": self.format, "rate": str(self.rate_hz)}
         if self.words:
             query["words"] = "true"
+        if self.diarization is not None:
+            query["diarization"] = str(self.diarization).lower()
         if self.language:
             query["language"] = self.language
         if self.target_language is not None:

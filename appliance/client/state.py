@@ -10,12 +10,14 @@ from appliance.speech.types import Line, Snapshot, Speaker, Word
 class Transcript:
     """What the server has said so far, kept by `apply`.
 
-    ``lines``: as they came. ``pruned``: how many lines fell off the front; their text stays in ``committed``.
+    ``lines``: as they came. ``undiarized``: committed text after them whose speaker is not known yet. ``pruned``: how
+    many lines fell off the front; their text stays in ``committed``.
     ``sent_s``: seconds of audio sent; ``received_s``: those of it that the server is known to have read;
     ``decided_s``: those of it that were turned into text, or known to be silence, at the last update.
     """
 
     lines: list[dict[str, Any]] = field(default_factory=list)
+    undiarized: str = ""
     tentative: str = ""
     tentative_translation: str = ""
     lag_s: float = 0.0
@@ -38,6 +40,7 @@ class Transcript:
             self.tentative,
             self.received_s,
             self.decided_s,
+            self.undiarized,
             translation=self.tentative_translation,
         )
 
@@ -59,6 +62,7 @@ class Transcript:
             return
         else:
             return
+        self.undiarized = message.get("buffer_diarization", "")
         self.tentative = message.get("buffer_transcription", "")
         self.tentative_translation = message.get("buffer_translation", "")
         self.lag_s = message.get("remaining_time_transcription", 0.0)
@@ -74,7 +78,8 @@ def _line(item: dict[str, Any]) -> Line:
         _seconds(item["end"]),
         tuple(words),
         item.get("detected_language"),
-        translation=item.get("translation"),
+        item.get("name"),
+        item.get("translation"),
     )
 
 

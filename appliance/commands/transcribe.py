@@ -32,6 +32,7 @@ _SERVER_FLAGS = ("url", "token", "cacert", "insecure")
 _MODEL_SETTINGS = (
     "models_dir", "model", "encoder_dir", "decoder_dir", "vad_file", "device", "compute_type",
     "commit", "policy", "window", "languages", "task", "initial_prompt", "translation_dir",
+    "diarization_backend", "diarization_file", "max_speakers", "enroll",
 )  # fmt: skip
 
 
@@ -199,6 +200,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--channels", choices=("mix", "split"), default="mix", help="split: each is a speaker [%(default)s]"
     )
+    parser.add_argument(
+        "--diarization",
+        action=argparse.BooleanOptionalAction,
+        help="tell speakers apart, or don't (default: as the server does)",
+    )
     parser.add_argument("--join", action="store_true", help="several recordings are one, in this order")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write them as one WAV file of 16 kHz, and no text")
     server = parser.add_argument_group("through a server")
@@ -224,6 +230,8 @@ def _check(args: argparse.Namespace) -> None:
     for name, given in (("--channels split", args.channels == "split"), ("--join", args.join), ("--save", args.save)):
         if is_live and given:
             raise UsageError(f"{name} needs recordings in files", "save what is piped in first, or leave it out")
+    if args.diarization and args.channels == "split":
+        raise UsageError("--channels split says who speaks, and so does --diarization", "give one of them")
     if (args.raw or args.rate) and args.files != ["-"]:
         raise UsageError("--raw and --rate are about stdin", "leave them out: a recording says what it is")
     if args.rate and not args.raw:
@@ -247,13 +255,17 @@ def _way(args: argparse.Namespace) -> Way:
                 target_language=args.target_language,
                 token=args.token or os.environ.get(variable("token")) or None,
                 words=args.format != "text" or args.channels == "split",
+                diarization=False if args.channels == "split" else args.diarization,
                 insecure=args.insecure,
                 certificate=args.cacert or own_certificate(),
                 pace=args.pace,
             )
         )
     given = ((flag(name), getattr(args, name)) for name in _MODEL_SETTINGS)
-    settings = load_settings([word for name, value in given if value is not None for word in (name, value)])
+    words = [word for name, value in given if value is not None for word in (name, value)]
+    if args.channels == "split" or args.diarization is not None:
+        words.append("--diarization" if args.diarization else "--no-diarization")
+    settings = load_settings(words)
 
     def tell(text: str) -> None:
         if not args.quiet:

@@ -8,7 +8,7 @@ makes fast subtitles. A translation stands below, in two lines of its own.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from appliance.recording.text_breaks import LINE_UNITS, Atom, Break, width
@@ -42,7 +42,7 @@ _VTT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One or two lines of text, shown from ``start_s`` to ``end_s``; who speaks, where there are several.
+    """One or two lines of text, shown from ``start_s`` to ``end_s``; the name of who speaks, where several do.
 
     ``below``: the same in another language, where there is one.
     """
@@ -50,7 +50,7 @@ class Cue:
     start_s: float
     end_s: float
     lines: tuple[str, ...]
-    speaker: Speaker | None = None
+    speaker: str | None = None
     below: tuple[str, ...] = ()
 
 
@@ -60,24 +60,30 @@ def cues(lines: Sequence[Line], *, named: bool = False) -> list[Cue]:
     ``named``: where there are several, the text says who when that changes.
     """
     spoken = [line for line in lines if line.speaker != SILENCE]
-    several = len({line.speaker for line in spoken}) > 1
+    names = speaker_names(spoken)
+    several = len(names) > 1
     groups: list[Sequence[Atom]] = []
-    speakers: list[Speaker | None] = []
+    speakers: list[str | None] = []
     for speaker, turn in itertools.groupby(spoken, lambda line: line.speaker):
         atoms = [atom for line in turn for atom in with_translation(line)]
         if not atoms:
             continue
         if several and named:
-            atoms[0] = _naming(speaker, atoms[0])
+            atoms[0] = _naming(names[speaker], atoms[0])
         turn_groups = [atoms[start:end] for start, end in itertools.pairwise(_cuts(atoms))]
         groups += turn_groups
-        speakers += [speaker if several else None] * len(turn_groups)
+        speakers += [names[speaker] if several else None] * len(turn_groups)
     timed = _timed(groups)
     return [replace(cue, speaker=speaker) for cue, speaker in zip(timed, speakers, strict=True)]
 
 
-def speaker_name(speaker: Speaker) -> str:
-    return f"Speaker {speaker}"
+def speaker_names(lines: Iterable[Line]) -> dict[Speaker, str]:
+    """What to call the speakers of these lines: by name, where one of their lines has it."""
+    names: dict[Speaker, str] = {}
+    for line in lines:
+        if line.name or line.speaker not in names:
+            names[line.speaker] = line.name or f"Speaker {line.speaker}"
+    return names
 
 
 def to_srt(cues: Sequence[Cue]) -> str:
@@ -94,15 +100,15 @@ def to_vtt(cues: Sequence[Cue]) -> str:
     blocks = ["WEBVTT"]
     for cue in cues:
         times = f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}"
-        voice = f"<v {speaker_name(cue.speaker)}>" if cue.speaker else ""
+        voice = f"<v {cue.speaker.translate(_VTT)}>" if cue.speaker else ""
         below = [f"<c.translation>{line.translate(_VTT)}</c>" for line in cue.below]
         blocks.append(f"{times}\n{voice}" + "\n".join((*(line.translate(_VTT) for line in cue.lines), *below)))
     return "\n\n".join(blocks) + "\n"
 
 
-def _naming(speaker: Speaker, atom: Atom) -> Atom:
+def _naming(name: str, atom: Atom) -> Atom:
     """The first atom of a turn, with the speaker's name before it."""
-    text = f" {speaker_name(speaker)}: {atom.text.lstrip()}"
+    text = f" {name}: {atom.text.lstrip()}"
     return replace(atom, text=text, units=width(text))
 
 

@@ -3,12 +3,12 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from appliance.recording.subtitles import cues, speaker_name, to_srt, to_vtt
-from appliance.speech.types import SILENCE, Line, Snapshot, Word
+from appliance.recording.subtitles import cues, speaker_names, to_srt, to_vtt
+from appliance.speech.types import SILENCE, Line, Snapshot, Speaker, Word
 
 Format = Literal["text", "srt", "vtt", "json"]
 FORMATS: tuple[Format, ...] = ("text", "srt", "vtt", "json")
@@ -29,6 +29,7 @@ class Transcription:
         self._offset_s = offset_s
         self._lines: list[Line] = []
         self.tentative = ""
+        """Text after the lines: what waits for its speaker, and what may still change."""
         self.received_s = 0.0
         """Seconds of audio that came in."""
         self.decided_s = 0.0
@@ -36,7 +37,7 @@ class Transcription:
 
     def update(self, snapshot: Snapshot) -> None:
         self._lines[snapshot.pruned :] = snapshot.lines
-        self.tentative = snapshot.tentative.strip()
+        self.tentative = f"{snapshot.undiarized} {snapshot.tentative}".strip()
         self.received_s = max(self.received_s, snapshot.received_s)
         self.decided_s = max(self.decided_s, snapshot.decided_s)
 
@@ -75,27 +76,30 @@ def render(lines: Sequence[Line], duration_s: float, form: Format) -> str:
         return to_vtt(cues(lines))
     if form == "json":
         return json.dumps(_json(lines, duration_s), ensure_ascii=False, indent=2) + "\n"
+    names = speaker_names(lines)
     if any(line.translation for line in lines):
-        return _text_in_two_languages(lines)
-    if len({line.speaker for line in lines}) < 2:
+        return _text_in_two_languages(lines, names)
+    if len(names) < 2:
         return f"{_text(lines)}\n"
     turns = itertools.groupby(lines, lambda line: line.speaker)
-    return "".join(f"{speaker_name(speaker)}: {_text(turn)}\n" for speaker, turn in turns)
+    return "".join(f"{names[speaker]}: {_text(turn)}\n" for speaker, turn in turns)
 
 
 def _text(lines: Iterable[Line]) -> str:
     return " ".join(line.text.strip() for line in lines)
 
 
-def _text_in_two_languages(lines: Sequence[Line]) -> str:
+def _text_in_two_languages(lines: Sequence[Line], names: Mapping[Speaker, str]) -> str:
     """A paragraph for each line."""
-    several = len({line.speaker for line in lines}) > 1
-    names = (f"{speaker_name(line.speaker)}: " if several else "" for line in lines)
-    paragraphs = (
-        "\n".join(filter(None, (name + line.text.strip(), line.translation)))
-        for name, line in zip(names, lines, strict=True)
+    return (
+        "\n\n".join(
+            "\n".join(
+                filter(None, (f"{names[line.speaker]}: " * (len(names) > 1) + line.text.strip(), line.translation))
+            )
+            for line in lines
+        )
+        + "\n"
     )
-    return "\n\n".join(paragraphs) + "\n"
 
 
 def _json(lines: Sequence[Line], duration_s: float) -> dict[str, Any]:
@@ -106,6 +110,7 @@ def _json(lines: Sequence[Line], duration_s: float) -> dict[str, Any]:
         "lines": [
             {
                 "speaker": line.speaker,
+                **({"name": line.name} if line.name else {}),
                 "text": line.text.strip(),
                 "start": round(line.start_s, 2),
                 "end": round(line.end_s, 2),

@@ -37,7 +37,7 @@ def locate_diarizer(settings: Settings, pair: Pair, vad_file: Path) -> DiarizerC
             )
     folders = _folders(settings, pair)
     backend, weights = find_diarizer(settings.diarization_backend, settings.diarization_file, folders, settings.device)
-    return DiarizerConfig(backend, str(weights), str(vad_file), settings.device, settings.voices)
+    return DiarizerConfig(backend, str(weights), str(vad_file), settings.device, settings.voices, settings.sortformer())
 
 
 def compute_type(settings: Settings) -> str:

@@ -54,7 +54,7 @@ class Service:
         self.status: Status = "loading"
         self.failure: BaseException | None = None
         self.audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
-        self.files = Desk(settings, pair)
+        self.files = Desk(settings, pair, diarizer)
         self.model = pair.name
         self.model_made = int((pair.encoder_dir / "model.bin").stat().st_mtime)
         """When the model's file was made, in seconds since 1970."""

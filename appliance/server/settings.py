@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -30,6 +30,9 @@ from appliance.speakers.diarizer import Choice
 from appliance.speech.audio.formats import RawFormat
 from appliance.speech.hypothesis import Task
 from appliance.speech.profile import CommitMode, DecodingPolicy
+
+if TYPE_CHECKING:
+    from appliance.speakers.sortformer_config import SortformerConfig
 
 PREFIX = "WLK_"
 OLDER_NAMES = {"MODEL": "model", "PORT": "port", "DIAR": "diarization"}
@@ -151,6 +154,12 @@ class Settings(BaseSettings):
     enroll: Names = Field(
         (), description="voices known by name, as NAME=RECORDING, by commas, or the flag once for each"
     )
+    sortformer_chunk: int = Field(6, ge=1, le=1000, description="frames of 80 ms that Sortformer decides at once")
+    sortformer_left: int = Field(1, ge=0, le=1000, description="frames before these that it hears again")
+    sortformer_right: int = Field(7, ge=0, le=1000, description="frames after these that it waits for")
+    sortformer_fifo: int = Field(188, ge=0, le=2000, description="frames of the last past that it hears with them")
+    sortformer_cache: int = Field(188, ge=16, le=2000, description="frames of all speakers that it hears with them")
+    sortformer_update: int = Field(144, ge=1, le=3000, description="frames that leave the FIFO for the cache at once")
 
     @field_validator("allowed_origins", "tls_names", "languages", "enroll", mode="before")
     @classmethod
@@ -174,6 +183,23 @@ class Settings(BaseSettings):
     def voices(self) -> dict[str, str]:
         """Recordings of `enroll` by their names."""
         return {name.strip(): file.strip() for name, _, file in (given.partition("=") for given in self.enroll)}
+
+    def sortformer(self) -> "SortformerConfig":
+        """How Sortformer goes through streams.
+
+        Raises:
+            UsageError: its settings don't fit together.
+        """
+        from appliance.speakers.sortformer_config import SortformerConfig
+
+        return SortformerConfig(
+            chunk=self.sortformer_chunk,
+            left=self.sortformer_left,
+            right=self.sortformer_right,
+            fifo=self.sortformer_fifo,
+            cache=self.sortformer_cache,
+            update=self.sortformer_update,
+        )
 
     @classmethod
     def settings_customise_sources(

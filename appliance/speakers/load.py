@@ -12,6 +12,7 @@ import numpy as np
 
 from appliance.errors import ApplianceError
 from appliance.speakers.diarizer import Backend, Choice, Diarizer
+from appliance.speakers.sortformer_config import SortformerConfig
 from appliance.speech.audio.file import decode_file
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
@@ -35,6 +36,7 @@ class DiarizerConfig:
     vad_file: str
     device: str
     voices: Mapping[str, str] = field(default_factory=dict)
+    sortformer: SortformerConfig = field(default_factory=SortformerConfig)
 
 
 def find_diarizer(choice: Choice, file: Path | None, folders: Sequence[Path], device: str) -> tuple[Backend, Path]:
@@ -86,9 +88,9 @@ def load_diarizer(config: DiarizerConfig) -> Diarizer:
 
 def _load(config: DiarizerConfig) -> Diarizer:
     if config.backend == "sortformer":
-        from appliance.speakers.sortformer import SortformerDiarizer
+        from appliance.speakers.sortformer import Sortformer
 
-        return SortformerDiarizer(Path(config.file), device=config.device)
+        return Sortformer.load(Path(config.file), config.sortformer, config.device)
     from appliance.speakers.embedding import EmbeddingDiarizer
     from appliance.speech.vad import VadModel
 

@@ -1,11 +1,9 @@
 """The process itself, with the real model."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +33,7 @@ def recognizer(setup: Setup) -> FileRecognizer:
 
 @pytest.fixture
 def worker(setup: Setup) -> Iterator[subprocess.Popen[bytes]]:
-    words = [sys.executable, "-m", "appliance.batch.worker", json.dumps(asdict(setup))]
+    words = [sys.executable, "-m", "appliance.batch.worker", setup.line()]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield process

@@ -5,6 +5,7 @@ import pytest
 
 from appliance.errors import UsageError
 from appliance.server.settings import OLDER_NAMES, Settings, flag, load_settings, unknown_variables, variable
+from appliance.speakers.sortformer_config import SortformerConfig
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "settings.md"
 
@@ -81,6 +82,15 @@ def test_mistakes_are_named(argv: list[str], expected: str) -> None:
     with pytest.raises(UsageError, match=expected) as caught:
         load_settings(argv)
     assert caught.value.hint
+
+
+def test_sortformer_is_stepped_as_nvidia_does_unless_told_otherwise() -> None:
+    assert load_settings([]).sortformer() == SortformerConfig()
+    given = {"chunk": 12, "left": 2, "right": 3, "fifo": 100, "cache": 64, "update": 50}
+    argv = [part for name, value in given.items() for part in (f"--sortformer-{name}", str(value))]
+    assert load_settings(argv).sortformer() == SortformerConfig(**given)
+    with pytest.raises(UsageError, match="updated by 200 frames"):
+        load_settings(["--sortformer-update", "200"]).sortformer()
 
 
 def test_older_diar_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Heard:
             self._over.set()
 
     def wait(self) -> Known:
-        assert self._over.wait(10)
+        assert self._over.wait(30)
         return self.all[-1]
 
 
@@ -51,7 +51,7 @@ class Gated(Scripted):
 
     def step(self, streams: Sequence[ScriptedStream]) -> None:  # type: ignore[override]
         self.entered.release()
-        assert self.go.acquire(timeout=10)
+        assert self.go.acquire(timeout=30)
         super().step(streams)
 
 
@@ -104,7 +104,7 @@ def test_streams_that_wait_are_stepped_together_and_nobody_twice_before_all(open
     heard = [Heard() for _ in range(5)]
     lanes = [scheduler.open(one) for one in heard]
     fed(lanes[0], 2.0)
-    assert diarizer.entered.acquire(timeout=10)  # the first is at work; the others gather
+    assert diarizer.entered.acquire(timeout=30)  # the first is at work; the others gather
     for lane in lanes[1:]:
         fed(lane, 2.0)
     for lane in lanes:
@@ -143,7 +143,7 @@ def test_a_live_stream_too_far_behind_goes_on_with_what_comes_now(
         clock.now_s = second + 1.0
         fed(lane, 1.0)
         if not second:
-            assert diarizer.entered.acquire(timeout=10)
+            assert diarizer.entered.acquire(timeout=30)
         assert lane.backlog_s == 0.0, "who speaks into a microphone is never held up"
     diarizer.go.release(100)
     lane.finish()
@@ -159,7 +159,7 @@ def test_times_after_what_was_left_out_are_those_of_the_stream(opens: Opens) -> 
     lane = opens(diarizer, clock=clock).open(heard)
     clock.now_s = 1000.0
     fed(lane, 1.0)
-    assert diarizer.entered.acquire(timeout=10)
+    assert diarizer.entered.acquire(timeout=30)
     fed(lane, 20.0, 20.0)
     fed(lane, 2.0)  # the 40 s before are left out
     diarizer.go.release(100)
@@ -171,7 +171,7 @@ def test_a_stream_faster_than_time_tells_what_waits_and_loses_nothing(opens: Ope
     diarizer, heard = Gated(turns((1, 0, 99))), Heard()
     lane = opens(diarizer, clock=Clock()).open(heard)
     fed(lane, 1.0)
-    assert diarizer.entered.acquire(timeout=10)
+    assert diarizer.entered.acquire(timeout=30)
     fed(lane, *[10.0] * 6)
     assert lane.backlog_s == 60.0
     diarizer.go.release(100)
@@ -183,7 +183,7 @@ def test_audio_waits_here_and_not_in_the_diarizer(opens: Opens) -> None:
     diarizer = Gated()
     lane = opens(diarizer).open(Heard())
     fed(lane, 1.0)
-    assert diarizer.entered.acquire(timeout=10)
+    assert diarizer.entered.acquire(timeout=30)
     fed(lane, *[1.0] * 10)
     assert diarizer.streams[0].fed_s == 1.0
     diarizer.go.release(100)
@@ -194,7 +194,7 @@ def test_a_closed_stream_is_told_nothing_more(opens: Opens) -> None:
     scheduler = opens(diarizer)
     lane = scheduler.open(heard)
     fed(lane, 3.0)
-    assert diarizer.entered.acquire(timeout=10)
+    assert diarizer.entered.acquire(timeout=30)
     lane.close()
     diarizer.go.release(100)
     scheduler.close()
@@ -206,7 +206,7 @@ def test_closing_lets_streams_go_that_still_wait(opens: Opens) -> None:
     scheduler = opens(diarizer)
     lanes = [scheduler.open(one) for one in heard]
     fed(lanes[0], 3.0)
-    assert diarizer.entered.acquire(timeout=10)
+    assert diarizer.entered.acquire(timeout=30)
     fed(lanes[1], 3.0)
     closing = threading.Thread(target=scheduler.close)
     closing.start()

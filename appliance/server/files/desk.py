@@ -14,15 +14,20 @@ from appliance.server.files.process import Worker
 from appliance.server.models import compute_type
 from appliance.server.refusals import restarting
 from appliance.server.settings import Settings
+from appliance.speakers.load import DiarizerConfig
 
 
 class Desk:
     """One per process; belongs to the event loop's thread."""
 
-    def __init__(self, settings: Settings, pair: Pair) -> None:
+    def __init__(self, settings: Settings, pair: Pair, diarizer: DiarizerConfig | None = None) -> None:
         self._settings = settings
         self._setup = Setup(
-            str(pair.encoder_dir), settings.device, compute_type(settings), settings.file_threads or _threads(settings)
+            str(pair.encoder_dir),
+            settings.device,
+            compute_type(settings),
+            settings.file_threads or _threads(settings),
+            diarizer,
         )
         self._places = settings.file_queue
         self._taken: Counter[str] = Counter()

@@ -116,7 +116,13 @@ class WhisperXFiles(Files):
 
     async def serve(self, form: Form, service: Service, receive: Receive, send: Send, scope: Scope) -> None:
         wanted = whisperx.parse(form.fields)
-        job = replace(_job(form, service, wanted.language), words=True, prompt=service.settings.initial_prompt)
+        job = replace(
+            _job(form, service, wanted.language),
+            words=True,
+            prompt=service.settings.initial_prompt,
+            diarization=service.diarization,
+            max_speakers=wanted.max_speakers or service.settings.max_speakers,
+        )
         answer = await asyncio.to_thread(whisperx.answer, await _result(service, job, receive))
         await answer(scope, receive, send)
 

@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import contextvars
-import json
 import logging
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
-from dataclasses import asdict
 from pathlib import Path
 
 from appliance.batch.job import MAX_LINE_BYTES, Heard, Job, Segment, Setup, read_answer
@@ -43,7 +41,7 @@ class Worker:
     @classmethod
     async def start(cls, setup: Setup) -> "Worker":
         """Raises an `ApplianceError` where it can't be started."""
-        words = [sys.executable, "-m", "appliance.batch.worker", json.dumps(asdict(setup))]
+        words = [sys.executable, "-m", "appliance.batch.worker", setup.line()]
         # Threads that wait for others would spin, at the streams' cost.
         quiet = {**os.environ, "KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE"}
         try:
