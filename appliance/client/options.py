@@ -24,9 +24,9 @@ AudioForm = Literal["s16le", "auto"]
 class ClientOptions:
     """Where to stream to, and how.
 
-    ``target_language``: with translations into it; "" for none, whatever the server has set. ``certificate``: a PEM
-    file to trust beside the system's. ``words``: with times and probabilities of each word. ``diarization``: whether
-    speakers are told apart; None: as the server does. ``mode``: how updates come; what they add up to is the same.
+    ``target_language``: with translations into it; "" for none, whatever the server has set. ``diarization``: whether
+    speakers are told apart; None: as the server does. ``certificate``: a PEM file to trust beside the system's.
+    ``words``: with times and probabilities of each word. ``mode``: how updates come; what they add up to is the same.
     ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any container (``auto``). ``pace``: of
     `transcribe` alone.
     """

@@ -3,12 +3,12 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from appliance.recording.subtitles import cues, speaker_names, to_srt, to_vtt
-from appliance.speech.types import SILENCE, Line, Snapshot, Word
+from appliance.speech.types import SILENCE, Line, Snapshot, Speaker, Word
 
 Format = Literal["text", "srt", "vtt", "json"]
 FORMATS: tuple[Format, ...] = ("text", "srt", "vtt", "json")
@@ -76,9 +76,9 @@ def render(lines: Sequence[Line], duration_s: float, form: Format) -> str:
         return to_vtt(cues(lines))
     if form == "json":
         return json.dumps(_json(lines, duration_s), ensure_ascii=False, indent=2) + "\n"
-    if any(line.translation for line in lines):
-        return _text_in_two_languages(lines)
     names = speaker_names(lines)
+    if any(line.translation for line in lines):
+        return _text_in_two_languages(lines, names)
     if len(names) < 2:
         return f"{_text(lines)}\n"
     turns = itertools.groupby(lines, lambda line: line.speaker)
@@ -89,15 +89,17 @@ def _text(lines: Iterable[Line]) -> str:
     return " ".join(line.text.strip() for line in lines)
 
 
-def _text_in_two_languages(lines: Sequence[Line]) -> str:
+def _text_in_two_languages(lines: Sequence[Line], names: Mapping[Speaker, str]) -> str:
     """A paragraph for each line."""
-    names = speaker_names(lines)
-    said_by = (f"{names[line.speaker]}: " if len(names) > 1 else "" for line in lines)
-    paragraphs = (
-        "\n".join(filter(None, (name + line.text.strip(), line.translation)))
-        for name, line in zip(said_by, lines, strict=True)
+    return (
+        "\n\n".join(
+            "\n".join(
+                filter(None, (f"{names[line.speaker]}: " * (len(names) > 1) + line.text.strip(), line.translation))
+            )
+            for line in lines
+        )
+        + "\n"
     )
-    return "\n\n".join(paragraphs) + "\n"
 
 
 def _json(lines: Sequence[Line], duration_s: float) -> dict[str, Any]:

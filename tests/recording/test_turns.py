@@ -1,13 +1,15 @@
 """Channels as speakers: whose words come when, and how a text and subtitles say so."""
 
 import itertools
+import json
+from dataclasses import replace
 
 import pytest
 
 from appliance.recording.subtitles import cues
 from appliance.recording.transcription import render
 from appliance.recording.turns import by_time
-from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Word
+from appliance.speech.types import FIRST_SPEAKER, SILENCE, Line, Speaker, Word
 
 
 def line(start_s: float, text: str, pause_after: int = 0) -> Line:
@@ -66,3 +68,26 @@ def test_cues_of_two_who_speak_at_once_do_not_overlap(named: bool) -> None:
     assert all(len(text) <= 42 for cue in made for text in cue.lines)
     said = " ".join(" ".join(cue.lines) for cue in made)
     assert said.count("this is.") == said.count("and that.") == 10
+
+
+def test_a_translation_stands_below_its_line() -> None:
+    hello = replace(line(0.0, "Good morning."), translation="Guten Morgen.")
+    lines = [hello, line(5.0, "Well.")]
+    assert render(lines, 6.0, "text") == "Good morning.\nGuten Morgen.\n\nWell.\n"
+    two = [hello, replace(line(5.0, "Well."), speaker=Speaker(2), translation="Nun.")]
+    assert render(two, 6.0, "text") == "Speaker 1: Good morning.\nGuten Morgen.\n\nSpeaker 2: Well.\nNun.\n"
+    assert [item.get("translation") for item in json.loads(render(lines, 6.0, "json"))["lines"]] == [
+        "Guten Morgen.",
+        None,
+    ]
+
+
+def test_the_translation_of_a_line_that_is_cut_is_there_once() -> None:
+    first = replace(line(0.0, "how are you today", pause_after=3), translation="Wie geht es dir heute")
+    found = by_time([[first], [line(1.6, "well thanks")]])
+    assert [(each.text, each.translation) for each in found] == [
+        ("how are you", "Wie geht es dir heute"),
+        ("well thanks", None),
+        ("today", None),
+    ]
+    assert by_time([[first], []]) == [first]

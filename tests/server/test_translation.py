@@ -1,11 +1,15 @@
 """Translation over the socket, with the real `base` and a tiny NLLB; and a server that has none."""
 
+import html
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from appliance.cli import main
 from appliance.client import ClientOptions, transcribe
 from appliance.errors import ApplianceError
 from appliance.recording.transcription import Transcription
@@ -139,3 +143,33 @@ def test_the_client_raises_a_refusal(server: Running, librivox: tuple[Spoken, ..
     options = ClientOptions(url=server.asr, target_language="de", certificate=certificate)
     with pytest.raises(ApplianceError, match="does not translate"):
         transcribe(decode_file(librivox[0].path), options)
+
+
+@pytest.mark.parametrize("through", ["server", "in-process"])
+def test_subtitles_in_two_languages(
+    through: str,
+    translating: Running,
+    flags: list[str],
+    nllb_dir: Path,
+    librivox: tuple[Spoken, ...],
+    nllb: Translator,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = ["--url", translating.asr]
+    if through == "in-process":
+        where = ["--in-process", "--language", "en", "--translation-dir", str(nllb_dir), *flags]
+    spoken = librivox[0]
+    (translation,) = expected(translating, spoken, nllb, "de")
+    usual = ["transcribe", str(spoken.path), "--quiet", "--target-language", "de", *where]
+    assert main([*usual, "--format", "vtt"]) == 0
+    below = re.findall(r"<c\.translation>(.*?)</c>", capsys.readouterr().out)
+    assert html.unescape("".join("".join(below).split())) == "".join(translation.split())
+    assert main([*usual, "--format", "json"]) == 0
+    assert [line["translation"] for line in json.loads(capsys.readouterr().out)["lines"]] == [translation]
+
+
+def test_a_language_needs_a_model_in_process(
+    flags: list[str], french: Spoken, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(french.path), "--in-process", "--target-language", "de", *flags]) == 2
+    assert "--translation-dir" in capsys.readouterr().err
