@@ -147,7 +147,7 @@ def test_the_bench_measures_from_outside() -> None:
 
 
 def test_translation_knows_no_server_and_is_loaded_by_nobody_who_does_not_translate() -> None:
-    heavy = ("torch", "transformers", "sentencepiece", "starlette", "uvicorn", "asyncio", "appliance.server")
+    heavy = ("torch", "transformers", "starlette", "uvicorn", "asyncio", "appliance.server")
     assert offenders(within("translation"), heavy) == []
     others = [file for file in MODULES if file not in within("translation")]
     early = [
@@ -156,9 +156,11 @@ def test_translation_knows_no_server_and_is_loaded_by_nobody_who_does_not_transl
     assert early == []
 
 
-def test_only_its_command_knows_the_bench() -> None:
-    allowed = {*within("bench"), ROOT / "commands" / "bench.py"}
-    assert offenders([file for file in MODULES if file not in allowed], ("appliance.bench",)) == []
+def test_only_their_commands_know_the_bench_and_the_talks() -> None:
+    talks = {*within("talks"), ROOT / "commands" / "bench_speakers.py"}
+    bench = {*within("bench"), *talks, ROOT / "commands" / "bench.py"}
+    assert offenders([file for file in MODULES if file not in bench], ("appliance.bench",)) == []
+    assert offenders([file for file in MODULES if file not in talks], ("appliance.talks",)) == []
 
 
 def test_only_commands_know_the_doctor() -> None:
