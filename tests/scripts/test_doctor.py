@@ -562,7 +562,9 @@ def test_gpus(target: str, settings: str, jetson: bool, driver: bool, wanted: di
         (site.root / "tegra").write_text("# R38\n")
     if not driver:
         put(site.root / "bin", "nvidia-smi", "echo no devices; exit 9")
-    found = site.look("release=$PREFIX/current", "program=$WLK_ENGINE", "kind=docker", "engine=ask", "read_settings", "check_gpu")
+    found = site.look(
+        "release=$PREFIX/current", "program=$WLK_ENGINE", "kind=docker", "engine=ask", "read_settings", "check_gpu"
+    )
     assert {check: row[0] for check, row in found.items()} == wanted
 
 
