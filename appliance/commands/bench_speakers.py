@@ -10,7 +10,7 @@ from appliance import log
 from appliance.errors import ApplianceError
 from appliance.fetch import Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, load_manifest
-from appliance.speakers.embedding import EmbeddingDiarizer
+from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speech.vad import VadModel
 from appliance.store import Store
 from appliance.talks.choice import RECORDED, joined_talks, recorded_talks
@@ -24,8 +24,9 @@ def main(argv: list[str]) -> int:
     threadpool_limits(1, user_api="blas")
     manifest = load_manifest(options.manifest)
     with Fetcher(Store.configured(options.store), offline=options.offline) as fetcher:
-        vad = VadModel(fetcher.fetch(manifest.asset("silero-vad")).path)
-        diarizer = EmbeddingDiarizer(fetcher.fetch(manifest.asset("campplus")).path, vad)
+        vad_file, voices = (str(fetcher.fetch(manifest.asset(name)).path) for name in ("silero-vad", "campplus"))
+    vad = VadModel(Path(vad_file))
+    diarizer = load_diarizer(DiarizerConfig("embedding", voices, vad_file, "cpu"))
     results: list[TalkResult] = []
     talks = list(recorded_talks(options.recordings))
     talks += joined_talks(
