@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 SELFTEST_RECORDING = "librivox-0870"
 """The recording that the image's smoke test transcribes (7 s, 22 words)."""
 
+VOICE_MODEL = "campplus"
+"""What tells speakers apart without more libraries: small enough (28 MB) to be in every image."""
+
 RECORD_FILE = "build.json"
 """What the image was built from, as `appliance.container.build` tells it."""
 
@@ -52,7 +55,7 @@ def shipped_items(manifest: Manifest, models: Sequence[str], diarization: str) -
     """What of the manifest goes into an image with these models.
 
     Args:
-        diarization: `none`, or the name or alias of a diarizer.
+        diarization: `none`, or the name or alias of a diarizer that goes in beside `VOICE_MODEL`.
 
     Raises:
         ApplianceError: the manifest has no such model, or not exactly one voice activity model.
@@ -60,7 +63,8 @@ def shipped_items(manifest: Manifest, models: Sequence[str], diarization: str) -
     vads = [asset for asset in manifest.assets.values() if asset.kind == "vad"]
     if len(vads) != 1:
         raise ApplianceError(f"the manifest has {len(vads)} voice activity models", "an image takes exactly one")
-    diarizers = [] if diarization == NO_DIARIZATION else [manifest.asset(diarization)]
+    diarizers = [manifest.asset(VOICE_MODEL)]
+    diarizers += [] if diarization == NO_DIARIZATION else [manifest.asset(diarization)]
     return [*map(manifest.model, models), *vads, *diarizers, manifest.recording(SELFTEST_RECORDING)]
 
 
@@ -102,7 +106,6 @@ def stage_context(
     common = target.folder.parent / _COMMON
     for file in _files(common):
         _copy(file, folder / _COMMON / file.relative_to(common))
-    (folder / "models" / DIARIZER).mkdir(parents=True)  # there also where it stays empty, for the Dockerfile's sake
     shipped = shipped_items(manifest, models, target.diarization)
     assets = [_stage_asset(item, fetcher, folder / "models") for item in shipped if not isinstance(item, WhisperModel)]
     _write_json(folder / "models" / ASSETS_FILE, assets)
@@ -137,7 +140,7 @@ def _stage_asset(item: Item, fetcher: Fetcher, folder: Path) -> dict[str, str]:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         (folder / file).with_suffix(".txt").write_text(item.transcript + "\n", encoding="utf-8")
     elif isinstance(item, Asset) and item.kind == "diarizer":
-        file = Path(DIARIZER, f"{item.name}.nemo")
+        file = Path(DIARIZER, f"{item.name}.{item.sources[0].format}")
     else:
         file = Path("silero_vad.onnx")
     _link(fetched.path, folder / file)

@@ -136,8 +136,8 @@ def _from_file(file: Path, project: str) -> DistributionPackage | None:
 def _fits(found: DistributionPackage, part: IndexPart) -> bool:
     if found.version is None or found.package_type != part.archive:
         return False
-    if part.archive == "wheel" and not found.filename.endswith("-none-any.whl"):
-        return False  # a wheel for one platform is not the same file everywhere
+    if part.archive == "wheel" and not found.filename.endswith(f"-{part.tag}.whl"):
+        return False  # a wheel for another platform is another file
     try:
         return Version(found.version) == Version(part.version)
     except InvalidVersion:

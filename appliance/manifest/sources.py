@@ -51,6 +51,7 @@ Sha256 = Annotated[StrictStr, _hex_digits(64)]
 FileInside = Annotated[StrictStr, AfterValidator(_relative_file)]
 SizeBytes = Annotated[StrictInt, Field(gt=0)]
 PackageName = Annotated[StrictStr, _matching(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", "a package name")]
+WheelTag = Annotated[StrictStr, _matching(r"[a-z0-9_]+-[a-z0-9_.]+", "the last two parts of a wheel's name")]
 PackageVersion = Annotated[StrictStr, _matching(r"[A-Za-z0-9.!+_-]+", "a package version, such as '1.0.0'")]
 HubRepo = Annotated[StrictStr, _matching(r"[\w.-]+/[\w.-]+", "a repository as owner/name")]
 
@@ -92,11 +93,15 @@ class HuggingfaceSource(PinnedFile):
 
 
 class IndexPart(Record):
-    """A file inside a distribution on the Python index; ``file`` is its full name in the archive."""
+    """A file inside a distribution on the Python index; ``file`` is its full name in the archive.
+
+    ``tag``: what a wheel's name ends with, for one that is not for every platform.
+    """
 
     package: PackageName
     version: PackageVersion
     archive: Literal["wheel", "sdist"]
+    tag: WheelTag = "none-any"
     file: FileInside
     sha256: Sha256
 

@@ -1,7 +1,9 @@
 """Which voices are one speaker: online clustering that revises what is recent and never what is older.
 
 Method: average-linkage agglomerative clustering of the recent stretches of speech together with the voices known by
-then, each of which stands for all that was heard of it. A cluster without a known voice becomes a speaker when there is
+then, each of which stands for all that was heard of it. The likeness of two clusters is the mean cosine similarity
+between their stretches, over the (geometric) mean of that within each: in a noisy room all are less alike, over one
+microphone all are more. A cluster without a known voice becomes a speaker when there is
 enough speech in it; until then its stretches go to the nearest speaker, and what is left of it is kept as a candidate.
 Voices, candidates and recent stretches are bounded, however long the stream is.
 """
@@ -15,16 +17,24 @@ from numpy.typing import NDArray
 
 from appliance.speech.types import FIRST_SPEAKER, Speaker
 
-SAME = 0.30
-"""Mean cosine similarity between two clusters' stretches from which on they are one speaker."""
+SAME = 0.6
+"""Likeness of two clusters from which on they are one speaker."""
 
-SAME_SPEAKERS = 0.45
+SAME_SPEAKERS = 0.75
 """The same for two speakers that are known already: their turns of old stay apart, so it takes more."""
 
 NEW_SPEAKER_S = 2.0
 """Speech that a cluster needs to count as a new speaker."""
 
-TRUSTED_S = 1.0
+_USUALLY_ALIKE = 0.45
+"""Mean cosine similarity between stretches of one voice, to begin with."""
+
+_BEGINNING = 0.5
+"""How much that counts, against what is heard: as two stretches of half a second, each with the other."""
+
+_LEAST_ALIKE = 0.2
+
+TRUSTED_S = 0.8
 """A stretch heard for less than this goes to the nearest speaker: too uncertain to make or change one."""
 
 REMEMBERED_S = 120.0
@@ -64,23 +74,32 @@ class Voice:
 
     total: Vector
     speech_s: float
+    squares: float
     speaker: Speaker | None = None
     name: str | None = None
 
     @property
-    def mean(self) -> Vector:
-        return self.total / np.float32(self.speech_s)
+    def centre(self) -> Vector:
+        """The mean of its stretches over the root of how alike they are."""
+        pairs = self.speech_s**2 - self.squares
+        alike = float(self.total @ self.total) - self.squares
+        cohesion = max(_LEAST_ALIKE, (alike + _BEGINNING * _USUALLY_ALIKE) / (pairs + _BEGINNING))
+        return self.total / np.float32(self.speech_s * cohesion**0.5)
 
     def hear(self, other: "Voice") -> None:
         self.total = self.total + other.total
         self.speech_s += other.speech_s
+        self.squares += other.squares
         if self.speech_s > REMEMBERED_S:
-            self.total *= np.float32(REMEMBERED_S / self.speech_s)
+            left = REMEMBERED_S / self.speech_s
+            self.total *= np.float32(left)
+            self.squares *= left**2
             self.speech_s = REMEMBERED_S
 
     @classmethod
     def of(cls, stretch: Stretch) -> "Voice":
-        return cls(stretch.voice * np.float32(stretch.length_s), stretch.length_s)
+        length_s = stretch.length_s
+        return cls(stretch.voice * np.float32(length_s), length_s, length_s**2)
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +109,8 @@ class _Cluster:
     stretches: list[Stretch] = field(default_factory=list)
 
     def take(self, other: "_Cluster") -> None:
-        self.voice = Voice(self.voice.total + other.voice.total, self.voice.speech_s + other.voice.speech_s)
+        one, another = self.voice, other.voice
+        self.voice = Voice(one.total + another.total, one.speech_s + another.speech_s, one.squares + another.squares)
         self.known = self.known or other.known
         self.stretches += other.stretches
 
@@ -116,7 +136,8 @@ class Clustering:
         """By their start; their speakers may still change."""
         self._limit = min(max_speakers or MOST_SPEAKERS, MOST_SPEAKERS)
         self._known = [
-            Voice(mean * np.float32(REMEMBERED_S), REMEMBERED_S, name=name) for name, mean in enrolled.items()
+            Voice(mean * np.float32(REMEMBERED_S), REMEMBERED_S, 0.5 * REMEMBERED_S, name=name)
+            for name, mean in enrolled.items()
         ]
         self._candidates: list[Voice] = []
         self._speaking: dict[Speaker, _Cluster] = {}
@@ -175,7 +196,7 @@ class Clustering:
 
     def _nearest(self, stretch: Stretch) -> Speaker:
         def likeness(speaker: Speaker) -> float:
-            mean = self._speaking[speaker].voice.mean
+            mean = self._speaking[speaker].voice.centre
             return float(mean @ stretch.voice / np.linalg.norm(mean))
 
         return max(self._speaking, key=likeness, default=FIRST_SPEAKER)
@@ -184,7 +205,7 @@ class Clustering:
         heard = Voice.of(stretch)
         cluster = self._speaking[stretch.speaker]
         if cluster.known is None:
-            cluster.known = Voice(np.zeros_like(heard.total), 0.0)
+            cluster.known = Voice(np.zeros_like(heard.total), 0.0, 0.0)
             self._known.append(cluster.known)
         cluster.known.speaker = cluster.known.speaker or stretch.speaker
         cluster.known.hear(heard)
@@ -218,7 +239,7 @@ def _agglomerated(clusters: list[_Cluster]) -> list[_Cluster]:
     """Merge the two that are most alike for as long as they are `SAME`; known voices stay apart."""
     if not clusters:
         return []
-    means = np.stack([cluster.voice.mean for cluster in clusters])
+    means = np.stack([cluster.voice.centre for cluster in clusters])
     known = np.array([cluster.known is not None for cluster in clusters])
     alike = means @ means.T
     np.fill_diagonal(alike, -1)
@@ -231,7 +252,7 @@ def _agglomerated(clusters: list[_Cluster]) -> list[_Cluster]:
         clusters[one].take(clusters[other])
         left[other] = False
         known[one] |= known[other]
-        means[one] = clusters[one].voice.mean
+        means[one] = clusters[one].voice.centre
         alike[one] = np.where(left & ~(known & known[one]), means @ means[one], -1)
         alike[one, one] = -1
         alike[:, one] = alike[one]
@@ -239,7 +260,7 @@ def _agglomerated(clusters: list[_Cluster]) -> list[_Cluster]:
 
 
 def _likeness(one: Voice, other: Voice) -> float:
-    return float(one.mean @ other.mean)
+    return float(one.centre @ other.centre)
 
 
 def _next_number(taken: Iterable[Speaker]) -> Speaker:

@@ -1,6 +1,6 @@
 """The light diarizer: speech by the VAD, voices by CAM++, speakers by online clustering. One thread, no GPU.
 
-Its model is one file, `FILE_NAME` in the `FOLDER` of the models.
+Its model is one file, ``campplus`` of the manifest; in images it is ``/models/diarizer/campplus.pt``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,6 @@ from appliance.speakers.features import log_mel
 from appliance.speakers.windows import SpeechWindows, Window
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Speaker
 from appliance.speech.vad import VadModel
-
-FOLDER = "diarizer"
-FILE_NAME = "campplus.pt"
 
 LEAST_ENROLLED_S = 3.0
 """Speech that a voice is enrolled from, at least."""

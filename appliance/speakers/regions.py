@@ -1,16 +1,15 @@
 """Where speech is, from a stream of speech probabilities: finer than utterances, as turns begin and end inside them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from appliance.speech.types import SAMPLE_RATE_HZ
 from appliance.speech.utterance import OFFSET, ONSET, ONSET_WINDOWS
 from appliance.speech.vad import WINDOW_SAMPLES
 
 PAUSE_SAMPLES = 8 * WINDOW_SAMPLES
 """Silence this long (0.26 s) ends a region."""
 
-PAD_SAMPLES = SAMPLE_RATE_HZ * 32 // 1000
-"""What a region has before its first and after its last window of speech."""
+PAD_SAMPLES = 3 * WINDOW_SAMPLES
+"""What a region has before its first and after its last window of speech (96 ms)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class RegionTracker:
     """End of the last window with speech in it, the padding included."""
 
     _run: int = 0
-    _ended: int = field(default=0)
+    _ended: int = 0
 
     @property
     def silent_until(self) -> int:

@@ -1,6 +1,7 @@
 """A stream's speech, cut into windows to hear voices in."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,11 +11,14 @@ from appliance.speakers.regions import Region, RegionTracker
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 from appliance.speech.vad import WINDOW_SAMPLES, VadModel, VadStream
 
-HEARD_SAMPLES = SAMPLE_RATE_HZ * 3 // 2
-"""A voice is heard in 1.5 s of speech, where a region has as much."""
+HEARD_SAMPLES = SAMPLE_RATE_HZ
+"""A voice is heard in a second of speech, where a region has as much."""
 
-HOP_SAMPLES = SAMPLE_RATE_HZ * 3 // 4
+HOP_SAMPLES = SAMPLE_RATE_HZ // 2
 """From one window to the next in a region."""
+
+_FAR = 0.3
+"""Probability of speech that outweighs the way from where two windows' parts would meet to the next window's part."""
 
 _STEP_SAMPLES = 4 * SAMPLE_RATE_HZ
 """Audio that one step takes, at most."""
@@ -32,20 +36,22 @@ class Window:
 class SpeechWindows:
     """One stream. `feed` and `finish` may be called from any thread, the rest from one at a time.
 
-    The windows of a region stand for the 0.75 s in their middle, the first also for what is before it, and the last,
-    which ends with the region, for all that is left. What is kept of the audio is what they still need.
+    The windows of a region stand for about the half second in their middle, the first also for what is before it, and
+    the last, which ends with the region, for all that is left: people take turns in a pause, however short, so the
+    parts meet where there is least speech. What is kept of the audio is what windows still need.
     """
 
     def __init__(self, vad: VadModel) -> None:
         self._vad = VadStream(vad)
         self._regions = RegionTracker()
         self._lock = threading.Lock()
-        self._fed: list[Samples] = []
+        self._fed: deque[Samples] = deque()
         self._total = 0
         self._finished = False
         self._ended = False
         self._audio: Samples = np.zeros(0, dtype=np.float32)
         self._audio_start = 0
+        self._speech: deque[float] = deque(maxlen=HEARD_SAMPLES // WINDOW_SAMPLES + 1)
         self._in_region = False
         self._covered = 0
         self._heard_from = 0
@@ -80,8 +86,9 @@ class SpeechWindows:
         samples, last = self._taken()
         self._audio = np.concatenate([self._audio, samples])
         windows: list[Window] = []
-        for piece in np.split(samples, range(WINDOW_SAMPLES, len(samples), WINDOW_SAMPLES)) if len(samples) else ():
-            region = self._regions.push(self._vad.probability(piece))
+        for piece in samples.reshape(-1, WINDOW_SAMPLES):
+            self._speech.append(self._vad.probability(piece))
+            region = self._regions.push(self._speech[-1])
             windows += self._last_of(region) if region else self._whole()
         if last:
             region = self._regions.stop()
@@ -92,16 +99,23 @@ class SpeechWindows:
 
     def _taken(self) -> tuple[Samples, bool]:
         """Samples for the VAD, and whether they are the last: these are filled up with silence."""
+        pieces: list[Samples] = [np.zeros(0, dtype=np.float32)]
+        wanted = _STEP_SAMPLES
         with self._lock:
-            samples = np.concatenate([np.zeros(0, dtype=np.float32), *self._fed])
-            count = min(len(samples), _STEP_SAMPLES)
-            last = self._finished and count == len(samples)
+            while wanted and self._fed:
+                piece = self._fed.popleft()
+                pieces.append(piece[:wanted])
+                if len(piece) > wanted:
+                    self._fed.appendleft(piece[wanted:])
+                wanted -= len(pieces[-1])
+            last = self._finished and not self._fed
+            samples = np.concatenate(pieces)
+            rest = len(samples) % WINDOW_SAMPLES
             if last:
-                samples = np.pad(samples, (0, -count % WINDOW_SAMPLES))
-                count = len(samples)
-            count -= count % WINDOW_SAMPLES
-            self._fed = [samples[count:]]
-            return samples[:count], last
+                return np.pad(samples, (0, -rest % WINDOW_SAMPLES)), True
+            if rest:
+                self._fed.appendleft(samples[-rest:])
+            return samples[: len(samples) - rest], False
 
     def _whole(self) -> Iterator[Window]:
         start = self._regions.start
@@ -111,8 +125,21 @@ class SpeechWindows:
             self._in_region = True
             self._covered = self._heard_from = start
         while self._regions.speech_end >= self._heard_from + HEARD_SAMPLES:
-            yield self._window(self._heard_from + HEARD_SAMPLES, self._heard_from + (HEARD_SAMPLES + HOP_SAMPLES) // 2)
+            middle = self._heard_from + (HEARD_SAMPLES + HOP_SAMPLES) // 2
+            yield self._window(self._heard_from + HEARD_SAMPLES, self._quietest(middle))
             self._heard_from += HOP_SAMPLES
+
+    def _quietest(self, around: int) -> int:
+        """Where within a quarter of a second there is least speech; where all is alike, there."""
+        reach = HOP_SAMPLES // 2 - WINDOW_SAMPLES
+        first = self._regions.position - len(self._speech) * WINDOW_SAMPLES + WINDOW_SAMPLES // 2
+        middles = range(first, self._regions.position, WINDOW_SAMPLES)
+        costs = {
+            middle: speech + _FAR * abs(middle - around) / reach
+            for middle, speech in zip(middles, self._speech, strict=True)
+            if abs(middle - around) <= reach
+        }
+        return min(costs, key=costs.__getitem__, default=around)
 
     def _last_of(self, region: Region) -> Iterator[Window]:
         end = min(region.end, self._total)
@@ -127,10 +154,9 @@ class SpeechWindows:
         return window
 
     def _forget(self) -> None:
-        # The last window of a region may begin up to a whole one before its end.
-        needed = (
-            (self._regions.position - HEARD_SAMPLES) - HEARD_SAMPLES if self._in_region else self._regions.silent_until
-        )
+        regions = self._regions
+        last = regions.speech_end - HEARD_SAMPLES
+        needed = min(self._heard_from, last) if self._in_region else regions.silent_until
         drop = max(0, needed - self._audio_start)
         self._audio = self._audio[drop:]
         self._audio_start += drop

@@ -35,13 +35,14 @@ def test_each_model_is_copied_by_a_step_of_its_own() -> None:
 def small_manifest(folder: Path) -> Path:
     """The assets of an image, each a few bytes in a local file."""
 
-    def local(name: str, licence: str, **more: object) -> dict[str, object]:
+    def local(name: str, licence: str, form: str = "onnx", **more: object) -> dict[str, object]:
         (folder / name).write_bytes(name.encode())
-        return {"licence": licence, "sources": [pinned("local", name.encode(), path=name)], **more}
+        return {"licence": licence, "sources": [pinned("local", name.encode(), path=name, format=form)], **more}
 
     assets = {
         "vad": local("vad", "MIT", kind="vad"),
-        "speakers-v2": local("speakers-v2", "CC-BY-4.0", kind="diarizer", aliases=["sortformer"]),
+        "campplus": local("campplus", "Apache-2.0", "pt", kind="diarizer"),
+        "speakers-v2": local("speakers-v2", "CC-BY-4.0", "nemo", kind="diarizer", aliases=["sortformer"]),
     }
     said = {"librivox-0870": local("librivox-0870", "MIT", language="en", transcript="said")}
     file = folder / "manifest.yaml"
@@ -57,9 +58,9 @@ def staged(folder: Path, diarization: str) -> Context:
         return stage_context(target, (), (), (), manifest, fetcher, folder, {}, folder / "context")
 
 
-def test_without_diarization_nothing_of_it_is_staged(tmp_path: Path) -> None:
+def test_without_diarization_only_the_small_voice_model_is_staged(tmp_path: Path) -> None:
     folder = staged(tmp_path, "none").folder
-    assert list((folder / "models/diarizer").iterdir()) == []
+    assert [path.name for path in (folder / "models/diarizer").iterdir()] == ["campplus.pt"]
     assert "nemo" not in (folder / "requirements.lock").read_text(encoding="utf-8")
     assert {path.name for path in folder.glob("requirements*")} == {"requirements.lock"}
 
@@ -72,6 +73,7 @@ def test_with_diarization_weights_and_their_own_lock_are_staged_and_told(tmp_pat
     told = json.loads((folder / "models/assets.json").read_text(encoding="utf-8"))
     assert [(one["name"], one["file"]) for one in told if one["kind"] == "model"] == [
         ("vad", "silero_vad.onnx"),
+        ("campplus", "diarizer/campplus.pt"),
         ("speakers-v2", "diarizer/speakers-v2.nemo"),
     ]
 

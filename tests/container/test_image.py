@@ -157,7 +157,7 @@ def test_the_image_tells_what_it_is_made_of(engine: Engine, archived: ArchivedIm
     found = engine.output(["exec", container, "python3", "-c", script]).splitlines()
     told = [name for kind, name in accounts.components if kind == "Python package"]
     assert sorted(told) == sorted(re.sub(r"[-_.]+", "-", name).lower() for name in found)
-    assert {name for kind, name in accounts.components if kind == "model"} == {"whisper-base", "silero-vad"}
+    assert {name for kind, name in accounts.components if kind == "model"} == {"whisper-base", "silero-vad", "campplus"}
     assert accounts.record["commit"] and accounts.record["base"]["layers"]
 
 
@@ -165,7 +165,11 @@ def test_accounts_lie_beside_the_archive(archived: ArchivedImage) -> None:
     folder = DIST / f"{NAMES.file}.accounts"
     assert {"build.json", "sbom.cdx.json", "pair-base.json", "licences"} == {path.name for path in folder.iterdir()}
     assert len(list((folder / "licences/debian").iterdir())) > 50
-    assert {path.name for path in (folder / "licences/models").iterdir()} == {"whisper.txt", "silero-vad.txt"}
+    assert {path.name for path in (folder / "licences/models").iterdir()} == {
+        "campplus.txt",
+        "silero-vad.txt",
+        "whisper.txt",
+    }
     assert not list(folder.rglob("*.pyc"))
     names = {path.name.partition("-")[0] for path in (folder / "licences/python").iterdir()}
     assert {"torch", "numpy", "starlette", "uvicorn"} <= names

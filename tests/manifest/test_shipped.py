@@ -14,7 +14,7 @@ def test_holds_every_model_and_both_aliases(manifest: Manifest) -> None:
     assert list(manifest.models) == NAMES
     assert manifest.model("large") is manifest.models["large-v3"]
     assert manifest.model("turbo") is manifest.models["large-v3-turbo"]
-    assert set(manifest.assets) == {"silero-vad", "sortformer-v2", "sortformer-v2.1"}
+    assert set(manifest.assets) == {"silero-vad", "campplus", "sortformer-v2", "sortformer-v2.1"}
 
 
 def test_the_text_of_a_licence_goes_along_where_it_asks_for_it(manifest: Manifest) -> None:
@@ -51,7 +51,8 @@ def test_the_vocabulary_fits_the_tokenizer(manifest: Manifest, name: str) -> Non
 
 
 def test_base_needs_only_the_python_index(manifest: Manifest) -> None:
-    needed = [manifest.model("base"), manifest.tokenizer("multilingual"), manifest.asset("silero-vad")]
+    needed = [manifest.model("base"), manifest.tokenizer("multilingual")]
+    needed += [manifest.asset("silero-vad"), manifest.asset("campplus")]
     for item in [*needed, *manifest.recordings.values()]:
         assert any(isinstance(source, IndexSource) for source in item.sources), item.name
 

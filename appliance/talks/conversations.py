@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from appliance.bench.diarization import Spoken
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 from appliance.speech.vad import WINDOW_SAMPLES, VadModel, VadStream
+from appliance.talks.errors import Spoken
 
 SHORTEST_TURN_S = 3.0
 LONGEST_TURN_S = 15.0
@@ -32,6 +32,10 @@ class Turn:
 
     samples: Samples
     speech: tuple[_Span, ...]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +59,22 @@ def cut_turns(samples: Samples, vad: VadModel) -> list[Turn]:
 
 
 def join(turns: Mapping[str, Sequence[Turn]], longest_s: float, seed: int) -> Conversation:
-    """Turns of these speakers, in an order by chance, until it is that long or all but one have nothing left to say."""
+    """Turns of two speakers or more, in an order by chance; who has said all begins again."""
     chance = random.Random(seed)
-    left = {speaker: chance.sample(list(own), len(own)) for speaker, own in turns.items()}
+    left: dict[str, list[Turn]] = {speaker: [] for speaker in turns}
     pieces: list[Samples] = []
     spoken: list[Spoken] = []
     at = 0
     last = ""
     while at < longest_s * SAMPLE_RATE_HZ:
-        # Who has spoken least has the word more often: all are heard.
-        others = [speaker for speaker, own in left.items() if own and speaker != last]
-        if not others:
-            break
-        last = chance.choice(others)
+        last = chance.choice([speaker for speaker in turns if speaker != last])
+        left[last] = left[last] or chance.sample(turns[last], len(turns[last]))
         turn = left[last].pop()
-        pause = int(chance.uniform(*PAUSES_S) * SAMPLE_RATE_HZ)
-        spoken += [Spoken(last, at / SAMPLE_RATE_HZ + start, at / SAMPLE_RATE_HZ + end) for start, end in turn.speech]
-        pieces += [turn.samples, np.zeros(pause, dtype=np.float32)]
-        at += len(turn.samples) + pause
+        start_s = at / SAMPLE_RATE_HZ
+        spoken += [Spoken(last, start_s + start, start_s + end) for start, end in turn.speech]
+        pause = np.zeros(int(chance.uniform(*PAUSES_S) * SAMPLE_RATE_HZ), dtype=np.float32)
+        pieces += [turn.samples, pause]
+        at += len(turn.samples) + len(pause)
     return Conversation(np.concatenate(pieces), tuple(spoken))
 
 

@@ -8,6 +8,7 @@ collar of a boundary of the reference is not counted. Overlapping speech counts 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from appliance.errors import ApplianceError
@@ -35,9 +36,12 @@ class DiarizationError:
     confused_s: float
 
     @property
+    def wrong_s(self) -> float:
+        return self.missed_s + self.false_s + self.confused_s
+
+    @property
     def rate(self) -> float:
-        wrong = self.missed_s + self.false_s + self.confused_s
-        return wrong / self.reference_s if self.reference_s else float(wrong > 0)
+        return self.wrong_s / self.reference_s if self.reference_s else float(self.wrong_s > 0)
 
 
 def total(errors: Sequence[DiarizationError]) -> DiarizationError:
@@ -63,7 +67,7 @@ def diarization_error(
     reference_s = missed_s = false_s = 0.0
     matched_s = 0.0
     together: dict[tuple[str, str], float] = {}
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         middle = (start + end) / 2
         if any(one <= middle <= other for one, other in spared):
             continue

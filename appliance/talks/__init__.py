@@ -1,0 +1,1 @@
+"""Talks whose speakers are known, and how well a diarizer tells them apart."""
