@@ -89,6 +89,12 @@ def vad_file(manifest: Manifest, store: Store) -> Path:
 
 
 @pytest.fixture(scope="session")
+def voices_file(manifest: Manifest, store: Store) -> Path:
+    """The weights of the diarizer that needs no GPU."""
+    return fetched(manifest.asset("campplus"), store)
+
+
+@pytest.fixture(scope="session")
 def base_pair(manifest: Manifest, store: Store, librivox: tuple[Spoken, ...]) -> Pair:
     """The real `base`, fetched and baked; what an earlier run baked is used again."""
     model = manifest.model("base")

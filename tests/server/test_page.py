@@ -342,7 +342,8 @@ def test_sound_of_a_tab(server: Running, browser: Browser) -> None:
     """
     browser.open(server.url, before=stand_in)
     browser.until(lambda: browser["toggle"].is_enabled(), "a button to start with")
-    browser.run("source.value = 'tab'")
+    choice = "source.value = 'tab'; return source.value"
+    browser.until(lambda: browser.run(choice) == "tab", "the list of sources")
     browser.start()
     browser.until_said(2)
     assert json.loads(browser.run("return asked"))["audio"]["echoCancellation"] is False
