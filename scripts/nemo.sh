@@ -19,6 +19,6 @@ trap 'rm -f "$chosen"' EXIT
 # A package's lines: its name and version, then hashes, indented.
 awk 'NR == FNR { named[$1] = 1; next } /^[A-Za-z0-9]/ { split($1, part, "=="); kept = part[1] in named } kept' \
     "$names" "$lock" >"$chosen"
-.venv/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --require-hashes --no-compile \
+.venv/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --require-hashes --no-build-isolation --no-compile \
     --target "$folder" --requirement "$chosen"
 printf '%s\n' "$wanted" >"$folder/.lock.sha256"

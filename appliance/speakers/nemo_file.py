@@ -18,6 +18,7 @@ import torch
 from appliance.errors import ApplianceError
 from appliance.speakers.sortformer_config import FRAME_S, SortformerConfig
 from appliance.speech.types import SAMPLE_RATE_HZ
+from appliance.speech.vad import disable_telemetry
 
 _CLASSES = {
     "preprocessor": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
@@ -60,12 +61,12 @@ def load_sortformer(file: Path, config: SortformerConfig, device: str = "cpu") -
     Raises:
         ApplianceError: NeMo is not installed, or the file is missing, damaged, or no streaming Sortformer.
     """
+    disable_telemetry()  # NeMo loads ONNX Runtime, too
     # What NeMo remarks while it is loaded is about training.
     logging.getLogger("nv_one_logger").setLevel(logging.CRITICAL)
     try:
         from hydra.errors import HydraException
         from nemo.collections.asr.models import SortformerEncLabelModel
-        from nemo.utils import logging as nemo_logging
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
         from yaml import YAMLError
@@ -75,11 +76,12 @@ def load_sortformer(file: Path, config: SortformerConfig, device: str = "cpu") -
             "use an image built with DIARIZATION=sortformer, or another diarizer",
             code="missing_model",
         ) from error
-    nemo_logging.setLevel(nemo_logging.ERROR)
+    logging.getLogger("nemo_logger").setLevel(logging.ERROR)
     try:
         with tarfile.open(file, "r:") as archive:
             found = OmegaConf.create(_member(archive, _CONFIG).read().decode())
-            defaults = OmegaConf.to_container(found.model_defaults, resolve=True)
+            defaults = dict(OmegaConf.to_container(found.model_defaults, resolve=True))
+            _refuse_more_classes(defaults.values())
             parts = {name: dict(OmegaConf.to_container(found[name], resolve=True)) for name in _CLASSES}
             for name, part in parts.items():
                 part["_target_"] = _CLASSES[name]
@@ -140,7 +142,7 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 
 
 def _refuse_more_classes(values: Any) -> None:
-    """A part is made with numbers, words and lists of them, and of nothing that would be made itself."""
+    """A part is made with numbers, words and lists of them, and of nothing that would be made or looked up itself."""
     for value in values:
         if isinstance(value, dict):
             if "_target_" in value:
@@ -148,6 +150,8 @@ def _refuse_more_classes(values: Any) -> None:
             _refuse_more_classes(value.values())
         elif isinstance(value, list):
             _refuse_more_classes(value)
+        elif isinstance(value, str) and "${" in value:
+            raise ValueError(f"it has something looked up in two steps: {value}")
 
 
 def _streaming(config: SortformerConfig) -> dict[str, int]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
+from appliance.speech.vad import disable_telemetry
 from tests.conftest import ROOT, missing
 
 CONFIG: dict[str, Any] = {
@@ -85,6 +86,7 @@ def nemo() -> None:
         if not folder.is_dir():
             missing("NeMo is not installed: scripts/nemo.sh gets it")
         sys.path.append(str(folder))
+    disable_telemetry()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importlib.import_module("nemo.collections.asr.models")

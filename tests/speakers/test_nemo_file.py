@@ -1,6 +1,7 @@
 """What is loaded of a `.nemo` file, and what of it is never run."""
 
 import io
+import os
 import pickle
 import sys
 import tarfile
@@ -79,6 +80,11 @@ def test_a_class_that_the_file_names_is_not_made(
     assert load_sortformer(changed(everywhere_but_in_a_part), SortformerConfig())
     with pytest.raises(ApplianceError, match=r"names a class that no Sortformer has: os\.mkdir"):
         load_sortformer(changed(lambda config: config["loss"].update(weight=[evil])), SortformerConfig())
+    later = r"\${oc.decode:'{_target_: os.mkdir, path: " + str(trace) + "}'}"
+    with pytest.raises(ApplianceError, match="looked up in two steps"):
+        load_sortformer(changed(lambda config: config["loss"].update(weight=later)), SortformerConfig())
+    with pytest.raises(ApplianceError, match="names a class that no Sortformer has"):
+        load_sortformer(changed(lambda config: config["model_defaults"].update(weight=evil)), SortformerConfig())
     assert not trace.exists()
 
 
@@ -161,8 +167,11 @@ def test_damaged_files_are_refused(tiny_sortformer: Path, tmp_path: Path) -> Non
 
 
 def test_without_nemo_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then ONNX Runtime, which NeMo loads, has been told to send nothing."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     for name in ("hydra", "hydra.errors"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ApplianceError, match="sortformer needs NeMo") as caught:
         load_sortformer(Path("some.nemo"), SortformerConfig())
     assert "DIARIZATION=sortformer" in caught.value.hint
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
