@@ -28,6 +28,7 @@ def samples() -> dict[str, set[str]]:
         "sessions": lambda: 0,
         "places": lambda: 1,
         "waiting": lambda: 0,
+        "undiarized": lambda: 0,
         "files": lambda: 0,
     }
     metrics = Metrics(Settings(), "base", **asked)
