@@ -235,6 +235,7 @@ while IFS= read -r variable; do
         *) [ -n "${settings[$variable]:-}" ] || options+=(--env "$variable") ;;
     esac
 done < <(compgen -e WLK_)
+[ -z "${DIAR:-}" ] || options+=(--env DIAR) # as older files have it
 for variable in "${!settings[@]}"; do
     options+=(--env "$variable=${settings[$variable]}")
 done

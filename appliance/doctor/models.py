@@ -7,7 +7,7 @@ from appliance.doctor.finding import Finding, failed
 from appliance.errors import ApplianceError
 from appliance.pair.locate import ENCODER_PREFIX, Pair
 from appliance.pair.record import RECORD_NAME, PairRecord, read_record
-from appliance.server.models import locate
+from appliance.server.models import locate, locate_diarizer
 from appliance.server.settings import Settings
 
 
@@ -19,7 +19,17 @@ def check_models(settings: Settings, *, deep: bool) -> list[Finding]:
     found = [Finding("pair", "ok", f"{pair.name}: {pair.encoder_dir} and {pair.decoder_file} fit")]
     if not vad_file.stat().st_size:
         found.append(Finding("pair", "error", f"{vad_file} is empty", "copy it again, or bake the image again"))
-    return [*found, _check_files(pair, deep=deep)]
+    return [*found, *_check_diarizer(settings, pair, vad_file), _check_files(pair, deep=deep)]
+
+
+def _check_diarizer(settings: Settings, pair: Pair, vad_file: Path) -> list[Finding]:
+    try:
+        diarizer = locate_diarizer(settings, pair, vad_file)
+    except ApplianceError as error:
+        return [failed("diarizer", error)]
+    if diarizer is None:
+        return []
+    return [Finding("diarizer", "ok", f"{diarizer.backend}: {diarizer.file}, {len(diarizer.voices)} voices")]
 
 
 def _check_files(pair: Pair, *, deep: bool) -> Finding:

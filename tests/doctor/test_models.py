@@ -76,3 +76,17 @@ def test_a_broken_record(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checked(models)["pair"].severity == "error"
     monkeypatch.setattr("appliance.pair.locate._record", lambda *folders: None)  # it breaks after the pair was found
     assert checked(models)["files"].severity == "error"
+
+
+def test_a_diarizer_that_is_wanted_is_looked_for(models: Path) -> None:
+    assert "diarizer" not in checked(models)
+    given = ["--models-dir", str(models), "--model", "mini", "--diarization"]
+
+    def finding() -> Finding:
+        found = check_models(load_settings(given), deep=False)
+        return next(finding for finding in found if finding.check == "diarizer")
+
+    assert finding().severity == "error" and "no diarizer: embedding" in finding().seen
+    (models / "diarizer").mkdir()
+    (models / "diarizer" / "campplus.pt").touch()
+    assert finding() == Finding("diarizer", "ok", f"embedding: {models / 'diarizer' / 'campplus.pt'}, 0 voices")

@@ -268,3 +268,8 @@ def test_the_certificate_outlives_the_container(engine: Engine, site: dict[str, 
         seen.append(ssl.get_server_certificate(("127.0.0.1", port)))
         engine.run(["rm", "--force", site["WLK_NAME"]], capture=True)
     assert seen[0] == seen[1]
+
+
+def test_diarization_by_its_older_name_is_handed_on(tmp_path: Path) -> None:
+    assert " --env DIAR " in started(tmp_path, "docker", "base", DIAR="1")[0]
+    assert "DIAR" not in started(tmp_path, "docker", "base")[0]
