@@ -131,6 +131,12 @@ def test_other_versions_platforms_and_kinds_are_not_taken(site: WebServer, store
         fetch_item(whole_wheel(), store)
 
 
+def test_a_wheel_for_one_platform_is_taken_where_it_is_named(site: WebServer, store: Store) -> None:
+    offer(site, "some_parts-1.0-cp311-cp311-manylinux_2_28_x86_64.whl", wheel({"pkg/one.bin": ONE}))
+    named = part("Some.Parts", "1.0", "wheel", "pkg/one.bin", ONE) | {"tag": "cp311-manylinux_2_28_x86_64"}
+    assert fetch_item(item(pinned("index", ONE, parts=[named])), store).path.read_bytes() == ONE
+
+
 def test_an_unknown_package(store: Store) -> None:
     with pytest.raises(ApplianceError, match=r"no wheel of Some\.Parts 1\.0 on the configured index"):
         fetch_item(whole_wheel(), store)
