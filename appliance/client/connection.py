@@ -47,6 +47,13 @@ async def open_stream(options: ClientOptions) -> AsyncIterator["ClientStream"]:
     try:
         with told(options.url):
             config = await _config(connection)
+            if options.target_language and "protocol" in config and "target_language" not in config:
+                raise ApplianceError(
+                    "this server does not translate",
+                    "start it with --translation-dir, or leave the target language out; "
+                    "its task=translate gives English without it",
+                    code="no_translation",
+                )
         stream = ClientStream(connection, options, config)
         try:
             yield stream

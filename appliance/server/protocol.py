@@ -79,13 +79,6 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     task = query.get("task") or settings.task
     if task not in ("transcribe", "translate"):
         raise _bad_parameter("task", task, "transcribe or translate")
-    target = query.get("target_language", settings.target_language)
-    if target and not settings.translation_dir:
-        raise ApplianceError(
-            f"target_language={target[:40]!r} is not possible: this server does not translate",
-            "leave it out, or start the server with --translation-dir; task=translate gives English without it",
-            code="bad_request",
-        )
     rate = query.get("rate") or str(SAMPLE_RATE_HZ)
     if not rate.isascii() or not rate.isdigit() or len(rate) > 6 or not MIN_RATE_HZ <= int(rate) <= MAX_RATE_HZ:
         raise _bad_parameter("rate", rate, f"a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
@@ -97,7 +90,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
         format="s16le" if audio == "s16le" else "f32le" if audio == "f32le" else "auto",
         rate_hz=int(rate),
         diarization=told_apart in _YES,
-        target_language=target,
+        target_language=query.get("target_language", settings.target_language) if settings.translation_dir else "",
     )
 
 
