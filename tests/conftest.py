@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from appliance.baking.bake import bake
 from appliance.errors import ApplianceError
@@ -25,6 +27,18 @@ pytest_plugins = ["tests.pair.fixtures", "tests.speakers.sortformers", "tests.tr
 
 ROOT = Path(__file__).parent.parent
 LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930")
+
+
+class _BootsAside(LoadScopeScheduling):
+    """Two rows of tests, each one by one in a process of its own: boxes wait more than they work."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "boot" if nodeid.startswith("tests/boot/") else "all else"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """For `make test`, which asks for ``--dist loadscope``."""
+    return _BootsAside(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_report_header() -> str:

@@ -33,7 +33,7 @@ def found(kind: str) -> Engine:
 
 
 @pytest.fixture(autouse=True)
-def _tidy(tmp_path: Path) -> Iterator[None]:
+def _tidy(names: None, tmp_path: Path) -> Iterator[None]:
     """Each of these tests writes gigabytes: they go also when it fails."""
     yield
     shutil.rmtree(tmp_path)

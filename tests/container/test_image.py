@@ -128,6 +128,7 @@ def test_container_that_can_not_start_is_told_with_its_log(engine: Engine, image
         wait_ready(engine, name)
 
 
+@pytest.mark.usefixtures("names")
 def test_second_build_keeps_the_image(engine: Engine, image: LocalImage) -> None:
     words = [sys.executable, "-m", "appliance", "image", "build", "--offline"]
     done = [subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(2)]
@@ -135,6 +136,7 @@ def test_second_build_keeps_the_image(engine: Engine, image: LocalImage) -> None
     assert done[1].stdout.partition(image.name)[2] == done[0].stdout.partition(image.name)[2]
 
 
+@pytest.mark.usefixtures("names")
 def test_archive_loads_again_and_is_saved_once(engine: Engine, image: LocalImage) -> None:
     image = require_image(engine, image.name)  # the test before may have built it anew
     saved, _ = save_image(NAMES, image, ARCHIVES, DIST)

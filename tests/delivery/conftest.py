@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.container.engine import Engine, LocalImage
 from tests.conftest import ROOT, missing
-from tests.container.conftest import engine, image
+from tests.container.conftest import engine, image, names_held
 from tests.delivery.releases import Release, first, later
 
 __all__ = ["engine", "image"]  # fixtures
@@ -47,9 +47,10 @@ def deaf_release(tmp_path_factory: pytest.TempPathFactory, engine: Engine, relea
 def _later(
     folder: Path, engine: Engine, release: Release, version: str, change: tuple[str, str, str] | None = None
 ) -> Iterator[Release]:
-    try:
-        made = later(folder, release, version, change)
-    finally:
-        engine.load(ROOT / "build/images" / release.archive.name)  # its names went to the one just built
+    with names_held():
+        try:
+            made = later(folder, release, version, change)
+        finally:
+            engine.load(ROOT / "build/images" / release.archive.name)  # its names went to the one just built
     yield made
     shutil.rmtree(folder)

@@ -17,7 +17,10 @@ from appliance.container.engine import Engine
 from appliance.container.engine_setup import find_engine
 from appliance.pair.locate import Pair
 from tests.conftest import ROOT, missing
+from tests.container.conftest import names
 from tests.programs import put
+
+__all__ = ["names"]  # a fixture
 
 SCRIPT = ROOT / "scripts/run_wlk.sh"
 
@@ -141,7 +144,7 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def site(engine: Engine) -> Iterator[dict[str, str]]:
+def site(engine: Engine, names: None) -> Iterator[dict[str, str]]:
     """Names of a container and a volume of this test's own, removed at its end."""
     name = f"wlk-test-{secrets.token_hex(4)}"
     yield {"WLK_NAME": name, "WLK_STATE_VOLUME": f"{name}-state", "WLK_ENGINE": str(engine.program)}
