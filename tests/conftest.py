@@ -103,9 +103,11 @@ def vad_file(manifest: Manifest, store: Store) -> Path:
 
 
 @pytest.fixture(scope="session")
-def voices_file(manifest: Manifest, store: Store) -> Path:
-    """The weights of the diarizer that needs no GPU."""
-    return fetched(manifest.asset("campplus"), store)
+def voices_file(manifest: Manifest, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of the diarizer that needs no GPU, under the name that images give them."""
+    file = tmp_path_factory.mktemp("diarizer") / "campplus.pt"
+    file.symlink_to(fetched(manifest.asset("campplus"), store))
+    return file
 
 
 @pytest.fixture(scope="session")
