@@ -47,7 +47,13 @@ def give(browser: Browser, file: Path) -> None:
 def downloaded(browser: Browser, folder: Path, form: str) -> str:
     browser.click("download")
     browser.click(f"download-{form}")
-    browser.until(lambda: bool(list(folder.glob(f"transcript-*.{form}"))), f"a file .{form}")
+
+    def is_whole() -> bool:
+        """The browser makes an empty file of that name first, and fills one of another."""
+        files = folder.glob(f"transcript-*.{form}")
+        return any(file.stat().st_size for file in files) and not list(folder.glob("*.crdownload"))
+
+    browser.until(is_whole, f"a file .{form}")
     return next(folder.glob(f"transcript-*.{form}")).read_text(encoding="utf-8")
 
 

@@ -38,7 +38,6 @@ def test_both_texts_stand_on_the_page_and_in_its_files(
     assert names == ["No translation", "Chinese", "English", "German"]
     assert browser.run("return target.value") == "zh", "as the server has it"
     browser.run("target.value = 'de'; target.dispatchEvent(new Event('change'))")
-    browser.run(NOTE_GUESSES)
     give(browser, recording(tmp_path / "meeting.wav", librivox))
     browser.until_text("status", "Transcribing the file")
     assert not browser["target"].is_enabled()
@@ -46,8 +45,6 @@ def test_both_texts_stand_on_the_page_and_in_its_files(
     lines = shown(browser)
     assert lines and all(text and translation for text, translation in lines)
     assert browser.run("return document.querySelector('.translated').lang") == "de"
-    guesses = browser.run("return guesses")
-    assert any(text for text, _ in guesses) and {style for text, style in guesses if text} == {"dotted"}
     places = browser.run(
         "return ['.said', '.translated'].map((part) => document.querySelector(`.line ${part}`).getBoundingClientRect())"
         ".map(({ left, top }) => [left, top])"
@@ -70,6 +67,19 @@ def test_both_texts_stand_on_the_page_and_in_its_files(
     )
     assert places[0][0] == places[1][0] and places[0][1] < places[1][1], "one below the other where there is none"
     assert browser.complaints() == []
+
+
+def test_what_is_tentative_has_a_translation_too(translating: Running, browser: Browser) -> None:
+    """As it is spoken: of a file, which comes faster, all may be committed before it is its turn."""
+    browser.open(translating.url)
+    browser.until(lambda: browser["target-field"].is_displayed(), "a choice of the language")
+    browser.run("target.value = 'de'; target.dispatchEvent(new Event('change'))")
+    browser.run(NOTE_GUESSES)
+    browser.start()
+    browser.until(lambda: any(text for text, _ in browser.run("return guesses")), "a tentative translation")
+    browser.stop()
+    assert {style for text, style in browser.run("return guesses") if text} == {"dotted"}
+    assert browser.text("guess") == ""
 
 
 def test_no_translation_is_a_choice_that_is_kept(translating: Running, browser: Browser) -> None:

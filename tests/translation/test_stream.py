@@ -1,5 +1,6 @@
 """The layer around a stream, with a real model: what comes when, how it ends, and what does not disturb it."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -232,8 +233,9 @@ def niceness() -> dict[str, int]:
     """Of each thread of this process, by its number."""
     found = {}
     for task in Path("/proc/self/task").iterdir():
-        fields = (task / "stat").read_text().rpartition(")")[2].split()
-        found[task.name] = int(fields[16])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            found[task.name] = int(fields[16])
     return found
 
 
@@ -244,7 +246,7 @@ def test_only_the_computing_threads_give_way(nllb_dir: Path) -> None:
         opened = Opened(worker)
         opened.inner.end(snapshot([line("Good morning.")]))
         opened.stream.wait(20)
-        new = {thread: nice for thread, nice in niceness().items() if thread not in before}
-        assert sorted(new.values()) == [os.nice(0), 19]
+        new = [nice for thread, nice in niceness().items() if thread not in before]  # other tests may leave some, too
+        assert new.count(19) == 1 and set(new) == {os.nice(0), 19}
     finally:
         worker.close()
