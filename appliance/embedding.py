@@ -21,8 +21,7 @@ from appliance.server.streams import Models, load_models, stream_options
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder, AudioFormat
 from appliance.speech.hypothesis import Task
-from appliance.speech.live import LiveStream
-from appliance.speech.scheduler import OnSnapshot
+from appliance.speech.live import LiveStream, OnSnapshot
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 
 _AUDIO_THREADS = 4

@@ -13,9 +13,8 @@ from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speakers.scheduler import SpeakerScheduler
 from appliance.speakers.stream import SpeakerStream
 from appliance.speech.hypothesis import Task
-from appliance.speech.live import LiveStream
+from appliance.speech.live import LiveStream, OnSnapshot
 from appliance.speech.profile import PROFILES, agreeing, padded, translating
-from appliance.speech.scheduler import OnSnapshot
 from appliance.speech.session import StreamOptions
 
 if TYPE_CHECKING:

@@ -6,10 +6,8 @@ from concurrent.futures import Future
 
 from appliance.speakers.relining import Known, Relining
 from appliance.speakers.scheduler import SpeakerScheduler
-from appliance.speech.live import LiveStream, outcome
+from appliance.speech.live import LiveStream, OnSnapshot, outcome
 from appliance.speech.types import Samples, Snapshot
-
-OnSnapshot = Callable[[Snapshot], None]
 
 
 class SpeakerStream:

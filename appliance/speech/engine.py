@@ -22,9 +22,10 @@ from appliance.speech.encoder import Encoder
 from appliance.speech.gpu import prove_gpu
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.linear import Precision, int8_available
+from appliance.speech.live import OnSnapshot
 from appliance.speech.profile import BALANCED, DecodingPolicy, Padding
 from appliance.speech.recognizer import Recognizer
-from appliance.speech.scheduler import OnSnapshot, OnTurn, Recognizes, Scheduler, Stream
+from appliance.speech.scheduler import OnTurn, Recognizes, Scheduler, Stream
 from appliance.speech.session import Session, StreamOptions
 from appliance.speech.text import TextCodec
 from appliance.speech.types import SAMPLE_RATE_HZ

@@ -1,10 +1,14 @@
 """A stream of the engine, as those see it that feed one; what tells speakers or translates is put around one."""
 
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Protocol
 
 from appliance.errors import ApplianceError
 from appliance.speech.types import Samples, Snapshot
+
+OnSnapshot = Callable[[Snapshot], None]
+"""What a stream hands its snapshots to; must return at once."""
 
 
 class LiveStream(Protocol):

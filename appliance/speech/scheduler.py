@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from appliance.speech.hypothesis import Hypothesis, Request
-from appliance.speech.live import outcome
+from appliance.speech.live import OnSnapshot, outcome
 from appliance.speech.session import Session
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 
@@ -29,9 +29,6 @@ class Recognizes(Protocol):
     """What makes passes: `appliance.speech.recognizer` or `appliance.speech.ct2_recognizer`."""
 
     def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]: ...
-
-
-OnSnapshot = Callable[[Snapshot], None]
 
 
 @dataclass(frozen=True, slots=True)

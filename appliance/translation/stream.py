@@ -4,10 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 
-from appliance.errors import ApplianceError
-from appliance.speech.live import LiveStream
+from appliance.speech.live import LiveStream, OnSnapshot, outcome
 from appliance.speech.session import StreamOptions
 from appliance.speech.types import Samples, Snapshot
 from appliance.translation.lines import TranslatedLines
@@ -21,8 +20,6 @@ PATIENCE_S = 20.0
 
 TENTATIVE_S = 1.0
 """Between two translations of what is tentative, while somebody speaks."""
-
-OnSnapshot = Callable[[Snapshot], None]
 
 
 def translated(
@@ -95,12 +92,8 @@ class TranslatedStream:
             self._lines.spoken = None if language == "auto" else language
 
     def wait(self, timeout_s: float | None = None) -> Snapshot:
-        """The final state, after `finish`; raises what ended the stream early."""
-        try:
-            error = self.finished.exception(timeout_s)
-        except CancelledError as cancelled:
-            raise ApplianceError("the stream was closed before its end", code="closed") from cancelled
-        return self._inner.wait(0) if error else self.finished.result()
+        """The final state, after `finish`; raises what ended the stream early, as `LiveStream.wait` does."""
+        return outcome(self.finished, timeout_s)
 
     def close(self) -> None:
         """Leave the engine and the worker."""
