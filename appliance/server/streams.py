@@ -1,5 +1,6 @@
 """From settings to what is loaded for streams, and to what each of them is asked for."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from appliance.server.settings import Settings
 from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speakers.scheduler import SpeakerScheduler
 from appliance.speakers.stream import SpeakerStream
+from appliance.speech.capacity import streams
 from appliance.speech.hypothesis import Task
 from appliance.speech.live import LiveStream, OnSnapshot
 from appliance.speech.profile import PROFILES, agreeing, padded, translating
@@ -22,16 +24,33 @@ if TYPE_CHECKING:
     from appliance.translation.worker import Worker
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     """All that is loaded for streams, once for all of them.
 
-    ``speakers``: None where they are not told apart; ``translation``: None where nothing is translated.
+    ``on_cpu``: whether the engine is. ``speakers``: None where they are not told apart;
+    ``translation``: None where nothing is translated.
     """
 
     engine: "Engine"
+    on_cpu: bool
     speakers: SpeakerScheduler | None = None
     translation: "Worker | None" = None
+
+    @property
+    def capacity(self) -> int:
+        """How many streams at once this machine carries.
+
+        What tells speakers apart works in one thread, and on a CPU in the same cores as the engine. Translation is not
+        counted: it gives way.
+        """
+        cost = self.speakers.cost if self.speakers else 0.0
+        beside = cost if self.on_cpu else 0.0
+        carried = streams(self.engine.share + beside, self.engine.workers)
+        return min(carried, streams(cost, 1)) if cost else carried
 
     def open_stream(
         self, options: StreamOptions, on_snapshot: OnSnapshot, *, diarization: bool, target_language: str = ""
@@ -72,10 +91,10 @@ def load_models(settings: Settings, pair: Pair, vad_file: Path, diarizer: Diariz
     """
     translation = load_translation(settings)
     engine = load_engine(settings, pair, vad_file)
-    if diarizer is None:
-        return Models(engine, None, translation)
-    speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers)
-    return Models(engine, speakers, translation)
+    speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers) if diarizer else None
+    models = Models(engine, settings.device == "cpu", speakers, translation)
+    log.info("this machine carries %d streams at once", models.capacity)
+    return models
 
 
 def load_translation(settings: Settings) -> "Worker | None":

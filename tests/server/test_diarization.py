@@ -65,11 +65,12 @@ def save(path: Path, samples: Samples) -> None:
 
 @pytest.fixture(scope="module")
 def telling(
-    flags: list[str], voices_file: Path, voice: Path, tmp_path_factory: pytest.TempPathFactory
+    flags: list[str], voices_file: Path, voice: Path, nllb_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    """A server that tells speakers apart, and knows the first reader as Jane."""
+    """A server that tells speakers apart, knows the first reader as Jane, and translates for who asks."""
     diarization = ["--diarization", "--diarization-file", str(voices_file), "--enroll", f"Jane={voice}"]
-    with running(["--no-tls", "--language", "en", *diarization, *flags], tmp_path_factory.mktemp("state")) as server:
+    own = ["--no-tls", "--language", "en", *diarization, "--translation-dir", str(nllb_dir)]
+    with running([*own, *flags], tmp_path_factory.mktemp("state")) as server:
         server.wait_for("ready: base")
         yield server
 
@@ -95,6 +96,14 @@ def test_each_reader_has_their_lines(telling: Running, talk: Talk) -> None:
     assert len(talk.verse & set(first)) <= 1 and len(talk.prose & set(second)) <= 1
     assert {line["speaker"] for line in lines if line.get("name") == "Jane"} == {1}
     assert messages[-2]["buffer_diarization"] == "" and messages[-2]["remaining_time_diarization"] == 0
+
+
+def test_the_lines_of_each_reader_are_translated(telling: Running, talk: Talk) -> None:
+    _, messages = streamed(telling, talk.samples, "?target_language=de")
+    lines = [line for line in messages[-2]["lines"] if line["text"]]
+    assert {line["speaker"] for line in lines} == {1, 2}
+    assert all(line["translation"] for line in lines)
+    assert len(talk.prose & set(words_of(lines, 2))) <= 1
 
 
 def test_no_word_is_taken_back_nor_waits_long(telling: Running, talk: Talk) -> None:
