@@ -1,5 +1,6 @@
 """Two readers joined to a talk, through a real server with the real diarizer: on the socket, as a file, on the page."""
 
+import os
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +19,19 @@ from appliance.speech.audio.pcm import s16le
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 from appliance.store import Store
 from appliance.words import normalise
-from tests.conftest import Spoken, fetched
+from tests.conftest import ROOT, Spoken, fetched
 from tests.server.browsing import chromium
-from tests.server.running import Message, Running, field_client, opened, pieces, receive, refused_start, running
+from tests.server.running import (
+    Message,
+    Running,
+    environment,
+    field_client,
+    opened,
+    pieces,
+    receive,
+    refused_start,
+    running,
+)
 
 pytestmark = pytest.mark.model
 
@@ -177,3 +188,19 @@ def test_no_start_without_weights(flags: list[str], tmp_path: Path) -> None:
     picture.write_bytes(b"GIF89a" + bytes(100))
     status, said = refused_start(["--diarization", "--diarization-file", str(picture), "--port", "0", *flags])
     assert status == 1 and "not.pt" in said
+
+
+@pytest.mark.nemo
+def test_sortformer_serves_a_stream(flags: list[str], tiny_sortformer: Path, talk: Talk, tmp_path: Path) -> None:
+    """NeMo's real class in a server, with random weights: every word gets some speaker, and the end comes."""
+    own = ["--no-tls", "--language", "en", "--diarization", "--diarization-backend", "sortformer"]
+    env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "build" / "nemo")]))
+    flags = [*own, "--diarization-file", str(tiny_sortformer), *flags]
+    with running(flags, tmp_path, env=env) as server:
+        server.wait_for("speakers: sortformer ready", 120.0)
+        server.wait_for("ready: base")
+        config, messages = streamed(server, talk.samples[: 12 * SAMPLE_RATE_HZ])
+    assert config["diarization"] is True and messages[-1] == {"type": "ready_to_stop"}
+    lines = [line for line in messages[-2]["lines"] if line["text"]]
+    assert lines and {line["speaker"] for line in lines} <= {-1, 1, 2, 3, 4}
+    assert messages[-2]["buffer_diarization"] == ""
