@@ -157,7 +157,7 @@ class Engine:
         Raises:
             ApplianceError: a result is not finite, so this build must not serve.
         """
-        probability = VadStream(self._vad).probability(_noise(1)[:WINDOW_SAMPLES])
+        probability = VadStream(self._vad).probability(capacity.noise(WINDOW_SAMPLES))
         hypothesis = self._steps()[0]
         figures = np.array([probability, hypothesis.no_speech_probability, hypothesis.mean_log_probability])
         if not np.isfinite(figures).all():
@@ -179,7 +179,7 @@ class Engine:
 
     def _typical_turn(self, padding: Padding, tokens: int, *, beam: int) -> list[Hypothesis]:
         """Passes over noise that find as many tokens as they are told to, whatever the model makes of noise."""
-        window = _noise(_TYPICAL_WINDOW_S)
+        window = capacity.noise(_TYPICAL_WINDOW_S * SAMPLE_RATE_HZ)
         request = Request(
             window,
             padding.length(len(window)),
@@ -210,7 +210,3 @@ def _precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         return "float16"
     return "int8" if int8_available() else "float32"
-
-
-def _noise(seconds: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-    return np.random.default_rng(0).normal(0, 1e-3, seconds * SAMPLE_RATE_HZ).astype(np.float32)
