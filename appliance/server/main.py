@@ -35,6 +35,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._rotation = rotation
+        self._is_bounded = False
 
     async def on_tick(self, counter: int) -> bool:
         if self._rotation and self.config.ssl and counter % _ROTATION_TICKS == _ROTATION_TICKS - 1:
@@ -42,8 +43,10 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # By a thread that needs no lock of the interpreter's: it tells where each thread hangs, and ends the process.
-        faulthandler.dump_traceback_later(STOP_S, exit=True)
+        if not self._is_bounded:
+            # By a thread that needs none of the interpreter's locks: it tells where each thread hangs and ends all.
+            faulthandler.dump_traceback_later(STOP_S, exit=True)
+            self._is_bounded = True
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
