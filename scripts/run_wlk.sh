@@ -23,7 +23,7 @@ Settings of the server that are in the environment, such as WLK_TOKEN, are hande
 WLK_IMAGE names another image, WLK_ENGINE another engine; WLK_NAME another container name.
 WLK_MEMORY is the most memory it may take (6g). Certificate and state stay in the volume `wlk-state`
 (WLK_STATE_VOLUME: another volume, or a folder).
-To stop: docker rm -f wlk
+To stop: docker stop wlk
 END
 }
 
@@ -147,16 +147,17 @@ fi
 name="${WLK_NAME:-wlk}"
 if [ -n "$("$engine" ps --all --quiet --filter "name=^$name\$")" ]; then
     if [ "$("$engine" inspect --format '{{.State.Running}}' "$name")" = true ]; then
-        die "the container $name is already running" "stop it first: $engine rm -f $name"
+        die "the container $name is already running" "stop it first: $engine stop $name"
     fi
     "$engine" rm "$name" >/dev/null
 fi
 
 # Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained; logs are bounded. And
 # nothing is ever fetched.
+# A stop takes 9 s at most, in which clients get their last words: an engine waits for longer before it kills.
 # It has this machine's name, for that is what browsers call it.
 options=(--name "$name" --pull never --hostname "$(hostname)" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
-    --memory "${WLK_MEMORY:-6g}" --pids-limit 512)
+    --memory "${WLK_MEMORY:-6g}" --pids-limit 512 --stop-timeout 15)
 if [ "$foreground" = 1 ]; then
     options+=(--log-driver none) # who started it reads the log
     # Podman would have a unit for each look, and one that fails while the models are loaded.
@@ -259,4 +260,4 @@ if [ "$aside" = 1 ]; then
     exit 0
 fi
 echo "wlk: $image is starting as container $name: https://$shown:$port"
-echo "wlk: log: $engine logs -f $name; stop: $engine rm -f $name"
+echo "wlk: log: $engine logs -f $name; stop: $engine stop $name"

@@ -155,6 +155,8 @@ class ClientStream:
         if message.get("type") == "error" or message.get("error"):
             raise server_error(message)
         if message.get("type") == "ready_to_stop":
+            if message.get("reason"):
+                return  # the server ended the stream, and its next message says why
             self.transcript.received_s = self.transcript.decided_s = self.transcript.sent_s
             self._all_said = True
             return

@@ -73,8 +73,10 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
 
 
 async def healthz(request: Request) -> Response:
-    """The process answers."""
-    return JSONResponse({"status": "ok", "version": __version__})
+    """Whether the process works: 200; or 503, and then it should be ended and started again."""
+    service: Service = request.app.state.service
+    alive = service.alive
+    return JSONResponse({"status": "ok" if alive else "stuck", "version": __version__}, 200 if alive else 503)
 
 
 async def readyz(request: Request) -> Response:

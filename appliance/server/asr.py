@@ -11,7 +11,7 @@ from appliance.log import session
 from appliance.server.access import Client, peer, selected_subprotocol
 from appliance.server.connection import Connection
 from appliance.server.protocol import Close, close_code, dump, error_event, parse_options
-from appliance.server.refusals import refusal
+from appliance.server.refusals import refusal, restarting
 from appliance.server.service import Service
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,10 @@ async def _session(socket: WebSocket, service: Service, client: Client, name: st
     with service.seat(connection, client):
         seated.set()
         log.info("%s: connected", client)
-        return await connection.run()
+        end = await connection.run()
+        if end is Close.RESTART:  # while the shutdown still waits for us
+            await _close(socket, end, restarting().code)
+        return end
 
 
 async def _tell(socket: WebSocket, error: ApplianceError) -> None:

@@ -15,7 +15,15 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
-from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control
+from appliance.server.protocol import (
+    READY_TO_STOP,
+    Close,
+    Options,
+    config_event,
+    dump,
+    error_event,
+    parse_control,
+)
 from appliance.server.refusals import restarting
 from appliance.server.service import STOP_GRACE_S, Service
 from appliance.server.streams import stream_options
@@ -53,8 +61,10 @@ class Connection:
         self._updates = UpdateWriter(options.mode, words=options.words)
         self._latest = _NOTHING
         self._ended = False
+        self._was_cut = False
         self._end_reason: ApplianceError | None = None
         self._sending = asyncio.Lock()
+        self._hearing = asyncio.Lock()
         self._news = asyncio.Event()
         self._all_said = asyncio.Event()
         self._stop = asyncio.Event()
@@ -75,7 +85,7 @@ class Connection:
         """
         await self._send(dump(config_event(self._service.settings, self._options, self._name)))
         writer = asyncio.create_task(self._write(), name="write")
-        stopper = asyncio.create_task(self._cut_short(), name="stop")
+        stopper = asyncio.create_task(self._cut_short(writer), name="stop")
         tasks = {writer, stopper, asyncio.create_task(self._read()), asyncio.create_task(self._follow())}
         try:
             running = tasks
@@ -83,6 +93,7 @@ class Connection:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+            all_sent = writer.done()
         finally:
             for task in tasks:
                 task.cancel()
@@ -90,13 +101,17 @@ class Connection:
             self._stream.close()
             await asyncio.get_running_loop().run_in_executor(self._service.audio_pool, self._decoder.close)
         if self._stop.is_set():
-            if not self._all_said.is_set():
+            # In this order: clients of the field take what comes before ready_to_stop for text, and nothing after it.
+            why = restarting()
+            if all_sent:
+                await self._send(dump(READY_TO_STOP | ({"reason": why.code} if self._was_cut else {})))
+            else:
                 await self._send_update()
-            await self._send(dump(error_event(restarting())))  # while the shutdown still waits for us
+            await self._send(dump(error_event(why)))
             return Close.RESTART
         if self._end_reason:
             raise self._end_reason
-        await self._send(dump({"type": "ready_to_stop"}))
+        await self._send(dump(READY_TO_STOP))
         return Close.NORMAL
 
     # Reading.
@@ -132,18 +147,20 @@ class Connection:
         await self._hear(self._decoder.feed(data))
 
     async def _hear(self, pieces: Iterator[Samples]) -> None:
-        """Feed decoded audio to the session, waiting while too much of it is unheard."""
+        """Feed decoded audio to the session, after what was before, waiting while too much of it is unheard."""
         loop = asyncio.get_running_loop()
         more = True
-        while more:
-            # In a copy of this context, so that the threads' lines in the log have the session's name.
-            batch, more = await loop.run_in_executor(self._service.audio_pool, copy_context().run, take_some, pieces)
-            for samples in batch:
-                self._stream.feed(samples)
-                self._service.metrics.received(samples.size / SAMPLE_RATE_HZ)
-            while self._stream.backlog_s > self._service.settings.max_backlog_s:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
+        async with self._hearing:
+            while more:
+                # In a copy of this context, so that the threads' lines in the log have the session's name.
+                context = copy_context()
+                batch, more = await loop.run_in_executor(self._service.audio_pool, context.run, take_some, pieces)
+                for samples in batch:
+                    self._stream.feed(samples)
+                    self._service.metrics.received(samples.size / SAMPLE_RATE_HZ)
+                while self._stream.backlog_s > self._service.settings.max_backlog_s:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
 
     async def _end(self) -> None:
         """No more audio: hear what the decoder still holds, then let the session finish."""
@@ -230,12 +247,14 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
 
-    async def _cut_short(self) -> None:
-        """On a server stop, end the stream as if the client had, and give it a bounded time."""
+    async def _cut_short(self, writer: "asyncio.Task[None]") -> None:
+        """On a server stop, end the stream as if the client had, and give it a bounded time to be answered."""
         await self._stop.wait()
-        self._ended = True
-        self._stream.finish()
-        await asyncio.sleep(STOP_GRACE_S)
+        self._was_cut = not self._ended
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._end()
+                await asyncio.wait({writer})
 
     async def _send_update(self) -> None:
         await self._send(self._updates.message(self._latest, self._stream.backlog_s))

@@ -1,9 +1,11 @@
 """A server process: check everything that can be checked, bind, serve, and leave cleanly."""
 
 import errno
+import faulthandler
 import logging
 import signal
 import socket
+from types import FrameType
 
 import uvicorn
 
@@ -12,7 +14,7 @@ from appliance.server.app import create_app
 from appliance.server.memory import share_one_arena
 from appliance.server.models import locate, locate_diarizer
 from appliance.server.rotation import Rotation
-from appliance.server.service import Service
+from appliance.server.service import STOP_S, Service
 from appliance.server.settings import Settings, describe, unknown_variables
 from appliance.server.tls import prepare
 
@@ -33,16 +35,22 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._rotation = rotation
+        self._is_bounded = False
 
     async def on_tick(self, counter: int) -> bool:
         if self._rotation and self.config.ssl and counter % _ROTATION_TICKS == _ROTATION_TICKS - 1:
             await self._rotation.apply(self.config.ssl)
         return await super().on_tick(counter)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self._is_bounded:
+            # By a thread that needs none of the interpreter's locks: it tells where each thread hangs and ends all.
+            faulthandler.dump_traceback_later(STOP_S, exit=True)
+            self._is_bounded = True
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        await self._service.stop()
+        await self._service.stop()  # who comes meanwhile is told so
         await super().shutdown(sockets)
 
 
@@ -55,11 +63,14 @@ def run_server(settings: Settings) -> None:
     share_one_arena()
     pair, vad_file = locate(settings)
     diarizer = locate_diarizer(settings, pair, vad_file)
-    files = prepare(settings)
+    kept = prepare(settings)
+    files = kept.files if kept else None
+    rotation = Rotation(settings, kept) if kept else None
     listener = bind(settings.host, settings.port)
     for remark in unknown_variables():
         log.warning(remark)
     service = Service(settings, pair, vad_file, diarizer)
+    service.rotation = rotation
     server: Server
 
     def leave() -> None:
@@ -85,7 +96,7 @@ def run_server(settings: Settings) -> None:
     )
     # uvicorn's own lines name whole addresses, and those may hold a token.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server = Server(config, service, Rotation(settings, files) if files else None)
+    server = Server(config, service, rotation)
     # uvicorn raises a stop signal again when it is done; with this, SIGTERM then ends in status 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     log.info("listening on %s", address(settings, listener))

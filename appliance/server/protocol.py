@@ -13,6 +13,8 @@ from appliance.speech.hypothesis import Task
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Line, Snapshot
 
 PROTOCOL_VERSION = 1
+READY_TO_STOP = {"type": "ready_to_stop"}
+"""All that was heard is said. With a ``reason`` the server has ended the stream: the error of this code follows."""
 MAX_TEXT_CHARS = 16 * 1024
 
 Mode = Literal["full", "diff"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from appliance import __version__
 from appliance.errors import ApplianceError
+from appliance.pair.intact import check_intact
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
 from appliance.server.files.desk import Desk
@@ -19,6 +20,7 @@ from appliance.server.memory import release_code, trim_until
 from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.refusals import restarting
+from appliance.server.rotation import Rotation
 from appliance.server.settings import Settings
 from appliance.server.streams import Models, load_models
 from appliance.server.tokens import read_tokens
@@ -35,7 +37,13 @@ _AUDIO_THREADS = 8
 """Decode what clients send: a turn each, never waiting for anything."""
 
 STOP_GRACE_S = 5.0
-"""How long clients' last words are worked on after a stop signal; container engines kill after 10 s."""
+"""How long clients' last words are worked on after a stop signal."""
+STOP_S = 9.0
+"""A stop takes no longer, whatever hangs; who stops this process waits longer before a kill (docs/reliability.md)."""
+
+
+STUCK_S = 180.0
+"""Inference that has brought nothing for so long hangs: the server is ill, and who watches it may start it again."""
 
 
 class Stoppable(Protocol):
@@ -53,6 +61,8 @@ class Service:
         self.access = Access(settings, read_tokens(settings))
         self.status: Status = "loading"
         self.failure: BaseException | None = None
+        self.rotation: Rotation | None = None
+        """Of the certificate; None without TLS."""
         self.audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
         self.files = Desk(settings, pair, diarizer)
         self.model = pair.name
@@ -115,7 +125,14 @@ class Service:
         threading.Thread(target=load, name="load-engine", daemon=True).start()
 
     def _load(self) -> Models:
-        models = load_models(self.settings, self._pair, self._vad_file, self._diarizer)
+        # Beside loading, which takes longer; and what it finds says more than what loading makes of it.
+        with ThreadPoolExecutor(1, thread_name_prefix="check") as beside, contextlib.ExitStack() as undo:
+            whole = beside.submit(check_intact, self._pair)
+            undo.callback(whole.result)
+            models = load_models(self.settings, self._pair, self._vad_file, self._diarizer)
+            undo.callback(models.close)
+            whole.result()
+            undo.pop_all()
         models.engine.watch(self.metrics.took)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
@@ -205,6 +222,11 @@ class Service:
         if self._models:
             self._models.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether work goes on, as far as this loop can tell by answering: nothing hangs for long."""
+        return self._models is None or self._models.engine.turn_s < STUCK_S
+
     def report(self) -> dict[str, Any]:
         """What `/readyz` tells."""
         report: dict[str, Any] = {
@@ -217,6 +239,8 @@ class Service:
             "max_sessions": self.places,
             "diarization": self.diarization,
         }
+        if self.rotation and self.rotation.trouble:
+            report["warning"] = self.rotation.trouble.code  # the log says it in words, which name files
         if self._models:
             report["languages"] = list(self._models.engine.languages)
             if translation := self._models.translation:

@@ -136,6 +136,11 @@ class Engine:
         """How many streams wait for their turn."""
         return self._scheduler.waiting
 
+    @property
+    def turn_s(self) -> float:
+        """How long the longest of the turns under way has taken so far."""
+        return self._scheduler.turn_s
+
     def check_language(self, language: str) -> None:
         """Raise an `ApplianceError` unless ``language`` is "auto" or a code the model knows."""
         if language != "auto":

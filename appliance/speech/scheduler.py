@@ -112,6 +112,8 @@ class Scheduler:
         self._waiting: deque[Stream] = deque()
         self._busy: set[Stream] = set()
         """Streams that wait or are served; each stands at most once in the queue, so streams bound it."""
+        self._under_way: dict[int, float] = {}
+        """By thread: when its turn began."""
 
     def wake(self, stream: Stream) -> None:
         """Queue a stream for its turn, unless it waits or is served already, or has nothing to hear."""
@@ -127,6 +129,13 @@ class Scheduler:
     def _turn(self, held: list[Stream]) -> None:
         """Serve the streams that wait longest; ``held`` is filled with those, whatever happens."""
         started = time.monotonic()
+        self._under_way[threading.get_ident()] = started
+        try:
+            self._serve(held, started)
+        finally:
+            del self._under_way[threading.get_ident()]
+
+    def _serve(self, held: list[Stream], started: float) -> None:
         heard_s, words = 0.0, 0
         served: list[Stream] = []
         passes: list[tuple[Stream, Request]] = []
@@ -154,6 +163,12 @@ class Scheduler:
     def waiting(self) -> int:
         """How many streams wait for their turn."""
         return len(self._waiting)
+
+    @property
+    def turn_s(self) -> float:
+        """How long the longest of the turns under way has taken so far; 0 where there is none."""
+        now = time.monotonic()
+        return now - min(self._under_way.copy().values(), default=now)
 
     def _next(self, held: list[Stream]) -> Stream | None:
         with self._lock:

@@ -147,6 +147,24 @@ def test_a_killed_server_comes_back(site: Site) -> None:
     assert len(site.said("docker", "ps", "--all", "--quiet").split()) == 1
 
 
+def test_a_server_that_hangs_comes_back(site: Site) -> None:
+    """With the unit's own watchdog, but for a shorter time."""
+    assert site.said("systemctl", "show", "--property=WatchdogUSec", "--value", "wlk") == "2min"
+    folder = "/etc/systemd/system/wlk.service.d"
+    site.box.run("mkdir", "--parents", folder)
+    site.box.run("tee", f"{folder}/site.conf", input_text="[Service]\nWatchdogSec=20s\n")
+    site.box.run("systemctl", "daemon-reload")
+    site.box.run("systemctl", "restart", "wlk")
+    before = container(site)
+    time.sleep(40)
+    assert container(site) == before, "one that is well is left alone"
+    site.box.run("docker", "kill", "--signal=STOP", "wlk-service")
+    wait_for_another(site, before)
+    assert site.hears()
+    log = site.box.journal("wlk")
+    assert "Watchdog timeout" in log and re.search(r"wlk: not well: no answer from https://.*/healthz", log)
+
+
 def test_it_comes_back_when_the_engine_does(site: Site) -> None:
     before = container(site)
     site.box.run("systemctl", "restart", "docker")

@@ -172,6 +172,20 @@ def test_the_last_update_before_an_error_is_seen() -> None:
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
+def test_an_end_that_a_stopping_server_makes_is_no_end_of_the_transcript() -> None:
+    async def run() -> None:
+        error = {"type": "error", "code": "restarting", "message": "the server is stopping", "hint": ""}
+        ready = READY | {"reason": "restarting"}
+        async with server(OURS, update("One."), ready, error) as (url, _), open_stream(ClientOptions(url)) as stream:
+            await stream.finish()
+            with pytest.raises(ApplianceError, match="is stopping"):
+                async for _ in stream:
+                    pass
+            assert stream.transcript.committed == "One."
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
 def test_leaving_early_closes_and_raises_nothing_of_its_own() -> None:
     async def run() -> int | None:
         closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()

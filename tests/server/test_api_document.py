@@ -13,13 +13,14 @@ from appliance.server.files import openai, whisperx
 from appliance.server.protocol import (
     _CLOSE_BY_CODE,
     PROTOCOL_VERSION,
+    READY_TO_STOP,
     Options,
     config_event,
     error_event,
     line_json,
     parse_control,
 )
-from appliance.server.refusals import STATUS_BY_CODE, openai_error
+from appliance.server.refusals import STATUS_BY_CODE, openai_error, restarting
 from appliance.server.settings import Settings
 from appliance.server.updates import UpdateWriter
 from appliance.speech.types import FIRST_SPEAKER, Line, Snapshot, Word
@@ -63,6 +64,11 @@ def test_updates() -> None:
     assert json.loads(line_json(LINE, words=True)) == EXAMPLES["line"]
     translated = replace(LINE, translation="Und so")
     assert json.loads(line_json(translated, words=False)) == EXAMPLES["translated-line"]
+
+
+def test_the_end_that_a_stop_makes_is_as_the_servers() -> None:
+    assert EXAMPLES["ready_to_stop"] == READY_TO_STOP
+    assert EXAMPLES["ready_to_stop-restarting"] == READY_TO_STOP | {"reason": restarting().code}
 
 
 @pytest.mark.parametrize("name", ["stop", "config-request", "ping"])

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Spoken, missing
 from tests.server.browsing import PHONE, Browser, chromium
+from tests.server.certificates import put_foreign
 from tests.server.running import Running, opened, pcm, receive, running, word_errors
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
@@ -123,6 +124,37 @@ def test_lost_server_is_told_and_the_text_goes_on_below(flags: list[str], tmp_pa
             times = [seconds(found.text) for found in browser.driver.find_elements("css selector", "#committed time")]
             assert times == sorted(times) and times[-1] > times[0]
             browser.stop()
+
+
+def test_a_server_that_is_restarted_is_waited_for(flags: list[str], tmp_path: Path, browser: Browser) -> None:
+    """It ends the stream in the field's way, which is not the end of what is said here."""
+    with running(flags, tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        browser.open(server.url)
+        browser.start()
+        browser.until_said(2)
+        assert server.stop() == 0
+        browser.until_text("notice", "The server is restarting")
+        before = browser.said()
+        with running([*flags, "--port", str(server.port)], tmp_path / "state") as again:
+            again.wait_for("ready: base")
+            browser.until_text("status", "Listening")
+            browser.until_said(len(before.split()) + 2)
+            assert browser.said().startswith(before)
+            browser.stop()
+
+
+def test_a_certificate_that_is_out_of_date_is_told(flags: list[str], tmp_path: Path, browser: Browser) -> None:
+    own = put_foreign(tmp_path, days=-3)
+    more = ["--tls-cert", str(own.certificate), "--tls-key", str(own.key)]
+    with running([*more, *flags], tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        browser.open(server.url)
+        browser.until_text("status", "Ready")
+        browser.until_text("notice", "The server's certificate has expired")
+        browser.start()
+        browser.until_said(1)
+        browser.stop()
 
 
 def seconds(shown: str) -> int:

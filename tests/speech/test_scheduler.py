@@ -285,6 +285,18 @@ def test_streams_that_wait_are_counted(scheduled: Callable[..., Opens]) -> None:
     recognizer.gate.set()
 
 
+def test_how_long_a_turn_takes_is_seen_while_it_does() -> None:
+    recognizer = Gated()
+    scheduler = Scheduler(recognizer, workers=1, batch=4)
+    assert scheduler.turn_s == 0
+    held(recognizer, lambda number: Stream(session(StreamOptions(language="en", prompt="1")), scheduler, nothing))
+    time.sleep(0.05)
+    assert 0.05 <= scheduler.turn_s < 60
+    recognizer.gate.set()
+    scheduler.close()
+    assert scheduler.turn_s == 0
+
+
 def test_close_leaves_no_thread_and_wakes_nobody() -> None:
     before = set(threading.enumerate())
     recognizer = Gated()

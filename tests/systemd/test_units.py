@@ -87,7 +87,17 @@ def test_the_unit_of_quadlet_is_as_the_other_one() -> None:
         set((ROOT / "systemd" / name).read_text(encoding="utf-8").splitlines())
         for name in ("quadlet/wlk.container", "wlk.service")
     )
-    same = ("LogRateLimit", "Timeout", "ExecStartPost=", "ExecStopPost=", "Requires=", "Wants=", "Assert")
+    same = (
+        "LogRateLimit",
+        "Timeout",
+        "Watchdog",
+        "RestartPrevent",
+        "ExecStartPost=",
+        "ExecStopPost=",
+        "Requires=",
+        "Wants=",
+        "Assert",
+    )
     assert {row for row in other if row.startswith(same)} == {row for row in rows if row.startswith(same)}
     assert {"ReadOnly=true", "DropCapability=all", "NoNewPrivileges=true", "ContainerName=wlk-service"} <= rows
 

@@ -223,6 +223,7 @@ async function whenReady() {
       listLanguages();
       listTargets();
       panel.state(canRecord() ? "ready" : "blocked");
+      if (report.warning && !recording.active) panel.notice(say(`warning_${report.warning}`) ? `warning_${report.warning}` : "warning");
       buttons();
       return;
     }

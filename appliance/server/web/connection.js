@@ -53,6 +53,7 @@ export class Connection {
       case "error": this.#told = message; break;
       case "config_changed": break;
       case "ready_to_stop":
+        if (message.reason) break;  // the server ended the stream, and its next message says why
         this.close();
         on.ended();
         break;

@@ -48,6 +48,9 @@ export const WORDS = {
     error_unauthorized: "The server needs a token, and this was none or a wrong one.", error_unauthorized_hint: "Ask whoever runs the server for it. It is kept until this tab is closed.",
     error_origin: "This page may not use that server.", error_origin_hint: "Whoever runs it can allow the page's address (--allowed-origins).",
     error_unsupported_audio: "This is no sound that can be heard.", error_unsupported_audio_hint: "{hint}",
+    warning: "Something is wrong with the server, which serves all the same.", warning_hint: "Its log says more.",
+    warning_certificate_expired: "The server's certificate has expired.", warning_certificate_expired_hint: "It serves all the same, but browsers warn. Tell whoever runs the server.",
+    warning_certificate_early: "The server's certificate begins in the future.", warning_certificate_early_hint: "Its clock may be wrong. Tell whoever runs the server.",
     error_internal: "The server had a fault.", error_internal_hint: "Its log says more. The text so far stays; press Start to go on.",
   },
   zh: {
@@ -98,6 +101,9 @@ export const WORDS = {
     error_unauthorized: "服务器需要令牌，而令牌缺失或不正确。", error_unauthorized_hint: "请向服务器管理员索取。令牌只保留到关闭此标签页为止。",
     error_origin: "本页面不能使用该服务器。", error_origin_hint: "管理员可以允许本页面的地址（--allowed-origins）。",
     error_unsupported_audio: "无法识别其中的声音。", error_unsupported_audio_hint: "请使用 WebM、Ogg、WAV、FLAC、MP3 或 MP4/AAC。",
+    warning: "服务器有异常，但仍可使用。", warning_hint: "详情见服务器日志。",
+    warning_certificate_expired: "服务器的证书已过期。", warning_certificate_expired_hint: "服务仍可使用，但浏览器会发出警告。请告知服务器管理员。",
+    warning_certificate_early: "服务器的证书尚未生效。", warning_certificate_early_hint: "服务器的时钟可能不准。请告知服务器管理员。",
     error_internal: "服务器出现故障。", error_internal_hint: "详情见服务器日志。已有文字会保留；按“开始”可继续。",
   },
 };
