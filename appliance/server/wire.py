@@ -106,6 +106,11 @@ class Wire(WebSocketsSansIOProtocol):
                 self._resting = self.loop.call_later(0, self._go_on)
         return message
 
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if self.close_timer is None and not self.writable.is_set():
+            self.transport.abort()  # given up for taking nothing; a close would wait until it does
+
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < MAX_FRAGMENTS:
             super().handle_cont(event)

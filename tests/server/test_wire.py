@@ -50,6 +50,9 @@ class Behind:
             if message["type"] == "websocket.disconnect":
                 self.gone.set()
                 return
+            if message.get("text") == "talk and leave":
+                await send({"type": "websocket.send", "bytes": bytes(16 * 1024 * 1024)})
+                return
 
     def received(self) -> list[bytes]:
         return [message["bytes"] for message in list(self.messages) if message.get("bytes") is not None]
@@ -183,6 +186,12 @@ def test_pongs_do_not_pile_up_for_a_client_that_takes_none(monkeypatch: pytest.M
         until(lambda: b"the end" in app.received())
         (client,) = app.wires
         assert client.transport.get_write_buffer_size() < 256 * 1024
+
+
+def test_what_was_sent_to_a_client_that_takes_nothing_does_not_outlive_its_session() -> None:
+    with behind() as app, bare(app) as socket:
+        socket.sendall(frame(Opcode.TEXT, b"talk and leave"))
+        until(lambda: bool(app.wires) and app.wires[0].disconnected)
 
 
 def test_a_message_in_endless_fragments_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
