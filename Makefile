@@ -33,7 +33,7 @@ VARIANT = --diarization $(DIARIZATION)
 BUILD_FLAGS = --model $(MODEL) $(VARIANT) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 BUILD_IMAGE = wlk-appliance image build $(BUILD_FLAGS)
 
-.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save bundle push demo test check bench lock clean
+.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save bundle push demo test check bench soak lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -110,6 +110,9 @@ check: setup ## linters, types, and the tests that need nothing
 
 bench: bake ## measure accuracy, latency and cost of MODEL (BENCH=: more flags, such as --noise)
 	@wlk-appliance bench --model $(MODEL) $(BENCH)
+
+soak: bake ## many clients for a long time (SOAK="--minutes 120 --clients 4"): what is lost, and what grows
+	@wlk-appliance soak --model $(MODEL) $(SOAK)
 
 lock: setup ## regenerate the requirements locks (UPGRADE=--upgrade for newer versions)
 	@scripts/lock.sh $(UPGRADE)

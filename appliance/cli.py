@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "tell what is wrong here for a server, and what to do about it",
     "support-bundle": "pack findings, settings and logs to send away, without secrets or transcripts",
     "bench": "stream recordings at real-time pace and measure accuracy, latency and cost",
+    "soak": "let many clients use a server for a long time, and measure what is lost and what grows",
     "bench-speakers": "diarize recordings whose speakers are known, and measure errors, delay and cost",
     "selftest": "load a pair, transcribe a known recording and compare",
     "accounts": "write a bill of what an image holds; its build runs this in it",

@@ -157,10 +157,12 @@ def test_translation_knows_no_server_and_is_loaded_by_nobody_who_does_not_transl
     assert early == []
 
 
-def test_only_their_commands_know_the_bench_and_the_talks() -> None:
+def test_only_their_commands_know_the_bench_the_soak_and_the_talks() -> None:
     talks = {*within("talks"), ROOT / "commands" / "bench_speakers.py"}
-    bench = {*within("bench"), *talks, ROOT / "commands" / "bench.py"}
+    soak = {*within("soak"), ROOT / "commands" / "soak.py"}
+    bench = {*within("bench"), *talks, *soak, ROOT / "commands" / "bench.py"}
     assert offenders([file for file in MODULES if file not in bench], ("appliance.bench",)) == []
+    assert offenders([file for file in MODULES if file not in soak], ("appliance.soak",)) == []
     assert offenders([file for file in MODULES if file not in talks], ("appliance.talks",)) == []
 
 

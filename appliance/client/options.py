@@ -115,10 +115,24 @@ def told(url: str) -> Iterator[None]:
         raise ApplianceError(f"no server at {where}: {error}", "start one with: wlk-appliance serve") from error
 
 
-def server_error(message: dict[str, Any]) -> ApplianceError:
+class ServerError(ApplianceError):
+    """What a server refused a client with, or ended its stream. ``retry_after_s``: None where it named no time."""
+
+    def __init__(self, message: str, hint: str, *, code: str, retry_after_s: float | None) -> None:
+        super().__init__(message, hint, code=code)
+        self.retry_after_s = retry_after_s
+
+
+def server_error(message: dict[str, Any]) -> ServerError:
     """A server's error event, with its code."""
     hint = str(message.get("hint") or "")
     if "retry_after_s" in message:
         hint = f"{hint} (in {message['retry_after_s']} s)".strip()
     text = message.get("message") or message.get("error")
-    return ApplianceError(f"server: {text}", hint, code=str(message.get("code", "error")))
+    again = message.get("retry_after_s")
+    return ServerError(
+        f"server: {text}",
+        hint,
+        code=str(message.get("code", "error")),
+        retry_after_s=float(again) if isinstance(again, int | float) else None,
+    )

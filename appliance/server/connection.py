@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 UPDATE_INTERVAL_S = 0.1
 LAG_INTERVAL_S = 1.0
-SEND_TIMEOUT_S = 20.0
-"""A client that takes nothing for this long is gone."""
 _TURN_SAMPLES = 4 * SAMPLE_RATE_HZ
 _NOTHING = Snapshot(lines=(), pruned=0, tentative="", received_s=0.0, decided_s=0.0)
 
@@ -262,7 +260,7 @@ class Connection:
     async def _send(self, text: str) -> None:
         async with self._sending:
             try:
-                await asyncio.wait_for(self._socket.send_text(text), SEND_TIMEOUT_S)
+                await asyncio.wait_for(self._socket.send_text(text), self._service.settings.client_timeout_s)
             except TimeoutError as error:
                 raise WebSocketDisconnect(1006, "takes no updates") from error
 

@@ -17,6 +17,7 @@ from appliance.server.rotation import Rotation
 from appliance.server.service import STOP_S, Service
 from appliance.server.settings import Settings, describe, unknown_variables
 from appliance.server.tls import prepare
+from appliance.server.wire import Requests, Wire
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,14 @@ _ROTATION_TICKS = 600
 _MOST_SESSIONS = 1000
 _HTTP_CONNECTIONS = 64
 """Connections beside those of clients that stream, and of those that wait for a file."""
+_TCP_GONE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),
+)
+"""A host that answers nothing for a minute is gone, whatever it was sent. (By itself Linux waits for hours.)"""
 
 
 class Server(uvicorn.Server):
@@ -78,8 +87,8 @@ def run_server(settings: Settings) -> None:
 
     config = uvicorn.Config(
         create_app(service, leave, files.authority if files else None),
-        http="h11",
-        ws="websockets-sansio",
+        http=Requests,
+        ws=Wire,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -87,8 +96,8 @@ def run_server(settings: Settings) -> None:
         server_header=False,
         ws_max_size=2 * settings.max_message_bytes,
         ws_per_message_deflate=False,
-        ws_ping_interval=20.0,
-        ws_ping_timeout=None,
+        ws_ping_interval=settings.client_timeout_s,
+        ws_ping_timeout=settings.client_timeout_s,
         limit_concurrency=(settings.max_sessions or _MOST_SESSIONS) + settings.file_queue + _HTTP_CONNECTIONS,
         timeout_graceful_shutdown=2,
         ssl_certfile=files.certificate if files else None,
@@ -120,6 +129,8 @@ def bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for level, option, value in _TCP_GONE:  # connections take these over from it
+            listener.setsockopt(level, option, value)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(("127.0.0.1" if host == "localhost" else host, port))

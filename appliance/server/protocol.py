@@ -1,6 +1,7 @@
 """The messages of the `/asr` protocol: what clients may ask for, and how answers look on the wire."""
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -45,7 +46,15 @@ _CLOSE_BY_CODE = {
     "unsupported_language": Close.POLICY,
     "idle_timeout": Close.POLICY,
 }
-_RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "too_many_files": 10, "restarting": 5}
+_RETRY_AFTER_S = {
+    "not_ready": (2, 4),
+    "over_capacity": (5, 10),
+    "too_many_sessions": (5, 10),
+    "too_many_files": (5, 10),
+    "restarting": (4, 6),
+}
+"""Between these, by chance: clients that were refused together should not come back together. When a place will be free
+nobody knows; that is as often as it costs nothing to ask."""
 _YES, _NO = ("true", "1"), ("false", "0")
 CLOSING_CODES = frozenset(_CLOSE_BY_CODE)
 """Errors that end a stream."""
@@ -122,7 +131,7 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
     """The one shape of errors, on the socket and over HTTP."""
     event: dict[str, Any] = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}
     if error.code in _RETRY_AFTER_S:
-        event["retry_after_s"] = _RETRY_AFTER_S[error.code]
+        event["retry_after_s"] = random.randint(*_RETRY_AFTER_S[error.code])
     return event
 
 

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(
         120.0, gt=0, le=86400, description="seconds without a message after which a client's stream is ended"
     )
+    client_timeout_s: float = Field(
+        20.0, gt=0, le=60, description="seconds in which a client must take what it is sent, and answer a ping"
+    )
     max_upload_mb: int = Field(
         500, ge=1, le=100_000, description="largest file that may be sent to be transcribed, in MB"
     )

@@ -25,6 +25,7 @@ from appliance.pair.locate import Pair
 from appliance.server.app import create_app
 from appliance.server.main import bind
 from appliance.server.service import Service
+from appliance.server.wire import Requests, Wire
 from appliance.speech.audio.file import decode_file
 from appliance.speech.audio.pcm import s16le
 from appliance.words import word_errors as count_errors
@@ -109,7 +110,7 @@ def served(service: Service) -> Iterator[int]:
     """The application on a port of loopback; its models are never loaded."""
     listener = bind("127.0.0.1", 0)
     config = uvicorn.Config(
-        create_app(service, lambda: None), ws="websockets-sansio", lifespan="off", log_config=None, access_log=False
+        create_app(service, lambda: None), http=Requests, ws=Wire, lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

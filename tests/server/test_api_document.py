@@ -50,7 +50,9 @@ def test_config_and_errors() -> None:
     assert EXAMPLES["config"] == config_event(Settings(), Options(), EXAMPLES["config"]["session"])
     assert f"version {PROTOCOL_VERSION}" in TEXT.splitlines()[0]
     example = EXAMPLES["error"]
-    assert example == error_event(ApplianceError(example["message"], example["hint"], code=example["code"]))
+    sent = [error_event(ApplianceError(example["message"], example["hint"], code=example["code"])) for _ in range(200)]
+    assert example in sent
+    assert {each["retry_after_s"] for each in sent} == {5, 6, 7, 8, 9, 10}
 
 
 def test_updates() -> None:
