@@ -9,6 +9,7 @@ import uvicorn
 
 from appliance.errors import ApplianceError
 from appliance.server.app import create_app
+from appliance.server.keeping import open_journal
 from appliance.server.memory import share_one_arena
 from appliance.server.models import locate, locate_diarizer
 from appliance.server.rotation import Rotation
@@ -55,11 +56,12 @@ def run_server(settings: Settings) -> None:
     share_one_arena()
     pair, vad_file = locate(settings)
     diarizer = locate_diarizer(settings, pair, vad_file)
+    journal = open_journal(settings, pair.name)
     files = prepare(settings)
     listener = bind(settings.host, settings.port)
     for remark in unknown_variables():
         log.warning(remark)
-    service = Service(settings, pair, vad_file, diarizer)
+    service = Service(settings, pair, vad_file, diarizer, journal)
     server: Server
 
     def leave() -> None:

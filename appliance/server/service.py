@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from appliance import __version__
 from appliance.errors import ApplianceError
+from appliance.journal.writer import Journal
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
 from appliance.server.files.desk import Desk
@@ -47,7 +49,14 @@ class Stoppable(Protocol):
 class Service:
     """One per process; its methods belong to the event loop's thread, except where they say otherwise."""
 
-    def __init__(self, settings: Settings, pair: Pair, vad_file: Path, diarizer: DiarizerConfig | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pair: Pair,
+        vad_file: Path,
+        diarizer: DiarizerConfig | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         """Raises an `ApplianceError` where the list of tokens can't be used."""
         self.settings = settings
         self.access = Access(settings, read_tokens(settings))
@@ -61,6 +70,7 @@ class Service:
         self._pair = pair
         self._vad_file = vad_file
         self._diarizer = diarizer
+        self._journal = journal
         self._models: Models | None = None
         self._connections: dict[Stoppable, Client] = {}
         self._idle = asyncio.Event()
@@ -75,6 +85,7 @@ class Service:
             waiting=lambda: self._models.engine.waiting if self._models else 0,
             files=lambda: self.files.depth,
             undiarized=lambda: self._models.speakers.failures if self._models and self._models.speakers else 0,
+            journal=journal,
         )
 
     def start_loading(self, on_failure: Callable[[], None]) -> None:
@@ -119,7 +130,7 @@ class Service:
         models.engine.watch(self.metrics.took)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
-        return models
+        return dataclasses.replace(models, journal=self._journal)
 
     @property
     def diarization(self) -> bool:
@@ -204,6 +215,8 @@ class Service:
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
         if self._models:
             self._models.close()
+        if self._journal:
+            self._journal.close()
 
     def report(self) -> dict[str, Any]:
         """What `/readyz` tells."""
@@ -217,6 +230,8 @@ class Service:
             "max_sessions": self.places,
             "diarization": self.diarization,
         }
+        if self._journal:
+            report["journal"] = self._journal.state
         if self._models:
             report["languages"] = list(self._models.engine.languages)
             if translation := self._models.translation:
