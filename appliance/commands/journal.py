@@ -1,6 +1,7 @@
 """``wlk-appliance journal``: what the service has kept of its streams; listed, exported, removed."""
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -40,12 +41,12 @@ class _Found:
 
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
-    folder = Folder.existing(_path(args.journal))
-    if args.what == "list":
-        return _list(folder, as_json=args.json)
-    if args.what == "export":
-        return _export(folder, args)
-    return _purge(folder, args)
+    with contextlib.closing(Folder.existing(_path(args.journal))) as folder:
+        if args.what == "list":
+            return _list(folder, as_json=args.json)
+        if args.what == "export":
+            return _export(folder, args)
+        return _purge(folder, args)
 
 
 def _path(given: Path | None) -> Path:

@@ -53,25 +53,13 @@ class Folder:
                 f"make it for user {os.geteuid()}: install -d -o {os.geteuid()} -m 0700 {path}",
                 code="journal",
             ) from error
-        folder = cls(path, _opened(path))
-        found = os.fstat(folder._handle)
-        if found.st_uid != os.geteuid():
-            raise ApplianceError(
-                f"the journal's folder {path} belongs to user {found.st_uid}, and this service is user {os.geteuid()}",
-                f"name a folder of its own: install -d -o {os.geteuid()} -m 0700 {path}",
-                code="journal",
-            )
-        if mode := stat.S_IMODE(found.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ApplianceError(
-                f"others on this machine may enter the journal's folder {path} (mode {stat.S_IMODE(found.st_mode):o})",
-                f"chmod {stat.S_IMODE(found.st_mode) & ~mode:04o} {path}, if nothing in it is theirs",
-                code="journal",
-            )
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise ApplianceError(
-                f"the journal's folder {path} may not be written", f"chmod 0700 {path}, on a disk that can be written"
-            )
-        return folder
+        handle = _opened(path)
+        try:
+            _check(path, os.fstat(handle))
+        except ApplianceError:
+            os.close(handle)
+            raise
+        return cls(path, handle)
 
     @classmethod
     def existing(cls, path: Path) -> "Folder":
@@ -83,6 +71,10 @@ class Folder:
         if not path.is_dir():
             raise ApplianceError(f"no journal: there is no folder {path}", "name the service's with --journal DIR")
         return cls(path, _opened(path))
+
+    def close(self) -> None:
+        """No file of it is looked for after this."""
+        os.close(self._handle)
 
     def files(self) -> list[Entry]:
         """All of them, that which was written longest ago first."""
@@ -160,6 +152,30 @@ def is_written(file: BinaryIO) -> bool:
         return True
     fcntl.flock(file, fcntl.LOCK_UN)
     return False
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    """Raise an `ApplianceError` unless the folder is this user's alone, and can be written."""
+    user = os.geteuid()
+    if found.st_uid != user:
+        raise ApplianceError(
+            f"the journal's folder {path} belongs to user {found.st_uid}, and this service is user {user}",
+            f"name a folder of its own: install -d -o {user} -m 0700 {path}",
+            code="journal",
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if others := mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ApplianceError(
+            f"others on this machine may enter the journal's folder {path} (mode {mode:o})",
+            f"chmod {mode & ~others:04o} {path}, if nothing in it is theirs",
+            code="journal",
+        )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ApplianceError(
+            f"the journal's folder {path} may not be written",
+            f"chmod 0700 {path}; or name one on a disk that can be written",
+            code="journal",
+        )
 
 
 def _opened(path: Path) -> int:

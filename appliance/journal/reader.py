@@ -6,8 +6,7 @@ from typing import Any, BinaryIO
 
 from appliance.errors import ApplianceError
 from appliance.journal.changes import Lines
-from appliance.journal.record import LONGEST_BYTES, decode
-from appliance.journal.writer import VERSION
+from appliance.journal.record import LONGEST_BYTES, VERSION, decode
 from appliance.speech.types import SILENCE, Line
 
 
@@ -49,7 +48,7 @@ def read(file: BinaryIO) -> Kept:
     """
     about: dict[str, Any] = {}
     lines = Lines()
-    damaged, expected = 0, 0
+    damaged, bad, expected = 0, 0, 0
     end, heard_s = None, 0.0
     is_torn = False
     for row in _rows(file):
@@ -59,11 +58,10 @@ def read(file: BinaryIO) -> Kept:
         fields = decode(row)
         number = fields.get("n") if fields else None
         if fields is None or not isinstance(number, int) or number < expected:
-            damaged += 1
-            expected += 1
+            bad += 1
             continue
-        damaged += number - expected
-        expected = number + 1
+        damaged += max(bad, number - expected)
+        bad, expected = 0, number + 1
         if "journal" in fields:
             about = _checked(fields)
         try:
@@ -73,7 +71,7 @@ def read(file: BinaryIO) -> Kept:
         except (KeyError, TypeError, ValueError):
             damaged += 1
     found = lines.all()
-    return Kept(about, found, max([heard_s, *(line.end_s for line in found)]), end, damaged, is_torn)
+    return Kept(about, found, max([heard_s, *(line.end_s for line in found)]), end, damaged + bad, is_torn)
 
 
 def _rows(file: BinaryIO) -> Iterator[bytes]:

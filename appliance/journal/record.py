@@ -6,6 +6,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+VERSION = 1
+"""Of the records' form."""
+
 LONGEST_BYTES = 4 * 1024 * 1024
 """No record is longer: a line of text is closed after a minute of speech."""
 

@@ -18,13 +18,10 @@ from appliance.journal.bounds import Bounds, sweep
 from appliance.journal.changes import NOTHING, changes, committed_alike
 from appliance.journal.file import JournalFile
 from appliance.journal.folder import Folder
-from appliance.journal.record import encode
+from appliance.journal.record import VERSION, encode
 from appliance.speech.types import Snapshot
 
 log = logging.getLogger(__name__)
-
-VERSION = 1
-"""Of the records' form."""
 
 INTERVAL_S = 0.5
 """Between two batches."""

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.journal.changes import NOTHING, Lines, changes, committed_alike
@@ -89,6 +89,7 @@ def _cut(count: int, speakers: list[int]) -> tuple[Line, ...]:
     return tuple(line(a, b, speakers[a]) for a, b in zip(starts, [*starts[1:], count], strict=True)) if count else ()
 
 
+@settings(deadline=None, database=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.lists(st.integers(1, 3), min_size=20, max_size=20)), max_size=8))
 def test_whatever_the_states_were_the_last_one_is_read(steps: list[tuple[int, list[int]]]) -> None:
     states, count = [], 0

@@ -2,11 +2,13 @@
 
 import io
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.journal.reader import read
 from appliance.journal.record import decode, encode
+
+patient = settings(deadline=None, database=None)
 
 FIELDS = st.dictionaries(
     st.text(max_size=5).filter(lambda name: name != "crc"),
@@ -35,6 +37,7 @@ def text(words: list[str]) -> list[str]:
     return ["".join(words).lstrip()] if words else []
 
 
+@patient
 @given(FIELDS)
 def test_what_is_written_is_read(fields: dict[str, object]) -> None:
     line = encode(fields)
@@ -42,6 +45,7 @@ def test_what_is_written_is_read(fields: dict[str, object]) -> None:
     assert decode(line) == fields
 
 
+@patient
 @given(FIELDS, st.data())
 def test_a_changed_byte_is_noticed(fields: dict[str, object], data: st.DataObject) -> None:
     line = encode(fields)
@@ -50,6 +54,7 @@ def test_a_changed_byte_is_noticed(fields: dict[str, object], data: st.DataObjec
     assert decode(line[:at] + bytes([other]) + line[at + 1 :]) is None
 
 
+@patient
 @given(WORDS, st.data())
 def test_a_file_cut_anywhere_loses_only_the_record_that_was_cut(words: list[str], data: st.DataObject) -> None:
     whole, ends = written(words)
@@ -62,6 +67,7 @@ def test_a_file_cut_anywhere_loses_only_the_record_that_was_cut(words: list[str]
     assert bool(kept.about) == (records > 0)
 
 
+@patient
 @given(WORDS, st.data())
 def test_a_changed_byte_in_a_file_is_told_and_costs_no_other_record(words: list[str], data: st.DataObject) -> None:
     whole, ends = written(words)
@@ -80,6 +86,7 @@ def test_a_changed_byte_in_a_file_is_told_and_costs_no_other_record(words: list[
     assert [line.text for line in kept.lines] == text(expected)
 
 
+@patient
 @given(WORDS, st.data())
 def test_a_record_that_is_missing_is_told(words: list[str], data: st.DataObject) -> None:
     whole, ends = written(words)

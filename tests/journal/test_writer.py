@@ -1,5 +1,6 @@
 """The thread that writes: what is on disk and when, and what happens where the disk does not take it."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -44,12 +45,12 @@ def until(done: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
 
 
 def kept(path: Path) -> list[Kept]:
-    folder = Folder.existing(path / "journal")
-    found = []
-    for entry in folder.files():
-        with folder.open(entry.name) as file:
-            found.append(read(file))
-    return found
+    with contextlib.closing(Folder.existing(path / "journal")) as folder:
+        found = []
+        for entry in folder.files():
+            with folder.open(entry.name) as file:
+                found.append(read(file))
+        return found
 
 
 def texts(path: Path) -> list[str]:
