@@ -75,9 +75,9 @@ def _list(folder: Folder, *, as_json: bool) -> int:
 
 
 def _export(folder: Folder, args: argparse.Namespace) -> int:
-    entries = _named(folder, args.names) if args.names else folder.files()
-    if not args.names and not args.all:
+    if bool(args.names) == args.all:
         raise UsageError("which of the journal?", "give names, as wlk-appliance journal list shows them, or --all")
+    entries = _named(folder, args.names) if args.names else folder.files()
     if len(args.names) == 1:
         if args.out:
             check_writable(args.out)
