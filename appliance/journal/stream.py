@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from appliance.journal.writer import StreamJournal
+from appliance.journal.one_stream import StreamJournal
 from appliance.speech.live import LiveStream, OnSnapshot
 from appliance.speech.types import Samples, Snapshot
 
