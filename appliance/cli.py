@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "serve": "turn live speech into text over a WebSocket",
     "transcribe": "stream a recording through a server, or in this process: text, subtitles or JSON",
     "health": "ask a running server whether it is alive, or ready",
+    "journal": "list, export or remove what the service has kept of its streams",
     "cert": "make, renew or show the server's certificate and its local CA",
     "doctor": "tell what is wrong here for a server, and what to do about it",
     "support-bundle": "pack findings, settings and logs to send away, without secrets or transcripts",

@@ -157,6 +157,13 @@ def test_translation_knows_no_server_and_is_loaded_by_nobody_who_does_not_transl
     assert early == []
 
 
+def test_the_journal_knows_streams_and_no_server() -> None:
+    above = ("torch", "starlette", "uvicorn", "asyncio", "socket", "appliance.server", "appliance.recording")
+    assert offenders(within("journal"), above) == []
+    known = {*within("journal"), *within("server"), *within("commands"), *within("doctor")}
+    assert offenders([file for file in MODULES if file not in known], ("appliance.journal",)) == []
+
+
 def test_only_their_commands_know_the_bench_the_soak_and_the_talks() -> None:
     talks = {*within("talks"), ROOT / "commands" / "bench_speakers.py"}
     soak = {*within("soak"), ROOT / "commands" / "soak.py"}

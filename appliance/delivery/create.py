@@ -45,6 +45,7 @@ _ALONG = (
     "docs/certificates.md",
     "docs/doctor.md",
     "docs/install.md",
+    "docs/journal.md",
     "docs/models.md",
     "docs/monitoring.md",
     "docs/settings.md",

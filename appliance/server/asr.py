@@ -74,7 +74,7 @@ async def _serve(socket: WebSocket, service: Service, name: str) -> None:
 
 async def _session(socket: WebSocket, service: Service, client: Client, name: str, seated: asyncio.Event) -> Close:
     options = parse_options(socket.query_params, service.settings)
-    connection = Connection(socket, service, options, name)
+    connection = Connection(socket, service, options, name, client.token)
     with service.seat(connection, client):
         seated.set()
         log.info("%s: connected", client)

@@ -26,7 +26,7 @@ from appliance.server.protocol import (
 )
 from appliance.server.refusals import restarting
 from appliance.server.service import STOP_GRACE_S, Service
-from appliance.server.streams import stream_options
+from appliance.server.streams import Origin, stream_options
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
@@ -42,8 +42,8 @@ _NOTHING = Snapshot(lines=(), pruned=0, tentative="", received_s=0.0, decided_s=
 class Connection:
     """Call `run` once, inside `Service.seat`; `stop` asks for an early end."""
 
-    def __init__(self, socket: WebSocket, service: Service, options: Options, name: str) -> None:
-        """``name``: of the session, by which the client and the log call it."""
+    def __init__(self, socket: WebSocket, service: Service, options: Options, name: str, token: str = "") -> None:
+        """``name``: of the session, by which the client and the log call it. ``token``: the name of the client's."""
         self._socket = socket
         self._service = service
         self._options = options
@@ -52,7 +52,11 @@ class Connection:
         self._engine = models.engine
         wanted = stream_options(service.settings, language=options.language, task=options.task)
         self._stream = models.open_stream(
-            wanted, self._take_snapshot, diarization=options.diarization, target_language=options.target_language
+            wanted,
+            self._take_snapshot,
+            diarization=options.diarization,
+            target_language=options.target_language,
+            origin=Origin(name, token),
         )
         self._loop = asyncio.get_running_loop()
         self._decoder = AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=service.settings.pcm_format)

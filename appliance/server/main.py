@@ -11,6 +11,7 @@ import uvicorn
 
 from appliance.errors import ApplianceError
 from appliance.server.app import create_app
+from appliance.server.keeping import open_journal
 from appliance.server.memory import share_one_arena
 from appliance.server.models import locate, locate_diarizer
 from appliance.server.rotation import Rotation
@@ -72,13 +73,14 @@ def run_server(settings: Settings) -> None:
     share_one_arena()
     pair, vad_file = locate(settings)
     diarizer = locate_diarizer(settings, pair, vad_file)
+    journal = open_journal(settings, pair.name)
     kept = prepare(settings)
     files = kept.files if kept else None
     rotation = Rotation(settings, kept) if kept else None
     listener = bind(settings.host, settings.port)
     for remark in unknown_variables():
         log.warning(remark)
-    service = Service(settings, pair, vad_file, diarizer)
+    service = Service(settings, pair, vad_file, diarizer, journal)
     service.rotation = rotation
     server: Server
 

@@ -13,6 +13,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from appliance import __version__
+from appliance.journal.writer import Journal
 from appliance.server.refusals import ERROR_CODES
 from appliance.speech.scheduler import Turn
 from appliance.speech.types import Snapshot
@@ -41,8 +42,9 @@ class Metrics:
         waiting: Callable[[], int],
         files: Callable[[], int],
         undiarized: Callable[[], int],
+        journal: Journal | None = None,
     ) -> None:
-        """The functions are asked when the figures are read, by any thread."""
+        """The functions are asked when the figures are read, by any thread. ``journal``: without one, none of it."""
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         Info("wlk", "What serves", registry=registry).info(
@@ -57,6 +59,8 @@ class Metrics:
             ("wlk_diarization_failures", "Streams whose speakers were given up: the diarizer failed", undiarized),
         ):
             Gauge(name, text, registry=registry).set_function(sample)
+        if journal:
+            _add_journal(journal, registry)
         self._sessions = Counter("wlk_sessions", "Sessions that began", registry=registry)
         self._ends = Counter(
             "wlk_session_ends", "Sessions that ended: done, gone, or the code of an error", ["how"], registry=registry
@@ -132,6 +136,20 @@ class Metrics:
         self._passes.inc(turn.passes)
         self._words.inc(turn.words)
         self._factor.add(turn)
+
+
+def _add_journal(journal: Journal, registry: CollectorRegistry) -> None:
+    for name, text, sample in (
+        ("wlk_journal_failing", "1 while the journal can't be written", lambda: journal.state == "failing"),
+        (
+            "wlk_journal_behind_seconds",
+            "How long the oldest committed word that is not on disk has waited",
+            lambda: journal.behind_s,
+        ),
+        ("wlk_journal_bytes", "What the journal takes on its disk", lambda: journal.bytes),
+        ("wlk_journal_lost_streams", "Streams that ended and lack something in the journal", lambda: journal.lost),
+    ):
+        Gauge(name, text, registry=registry).set_function(sample)
 
 
 def _known(code: str) -> str:

@@ -148,6 +148,8 @@ def config_event(settings: Settings, options: Options, session: str) -> dict[str
     }
     if options.target_language:
         event["target_language"] = options.target_language
+    if settings.journal:
+        event["journal"] = True
     return event
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from appliance import __version__
 from appliance.errors import ApplianceError
+from appliance.journal.writer import Journal
 from appliance.pair.intact import check_intact
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
@@ -55,7 +57,14 @@ class Stoppable(Protocol):
 class Service:
     """One per process; its methods belong to the event loop's thread, except where they say otherwise."""
 
-    def __init__(self, settings: Settings, pair: Pair, vad_file: Path, diarizer: DiarizerConfig | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pair: Pair,
+        vad_file: Path,
+        diarizer: DiarizerConfig | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         """Raises an `ApplianceError` where the list of tokens can't be used."""
         self.settings = settings
         self.access = Access(settings, read_tokens(settings))
@@ -71,6 +80,7 @@ class Service:
         self._pair = pair
         self._vad_file = vad_file
         self._diarizer = diarizer
+        self._journal = journal
         self._models: Models | None = None
         self._connections: dict[Stoppable, Client] = {}
         self._idle = asyncio.Event()
@@ -85,6 +95,7 @@ class Service:
             waiting=lambda: self._models.engine.waiting if self._models else 0,
             files=lambda: self.files.depth,
             undiarized=lambda: self._models.speakers.failures if self._models and self._models.speakers else 0,
+            journal=journal,
         )
 
     def start_loading(self, on_failure: Callable[[], None]) -> None:
@@ -136,7 +147,7 @@ class Service:
         models.engine.watch(self.metrics.took)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
-        return models
+        return dataclasses.replace(models, journal=self._journal)
 
     @property
     def diarization(self) -> bool:
@@ -221,6 +232,8 @@ class Service:
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
         if self._models:
             self._models.close()
+        if self._journal:
+            self._journal.close()
 
     @property
     def alive(self) -> bool:
@@ -241,6 +254,8 @@ class Service:
         }
         if self.rotation and self.rotation.trouble:
             report["warning"] = self.rotation.trouble.code  # the log says it in words, which name files
+        if self._journal:
+            report["journal"] = self._journal.state
         if self._models:
             report["languages"] = list(self._models.engine.languages)
             if translation := self._models.translation:

@@ -142,6 +142,14 @@ class Settings(BaseSettings):
         default_factory=default_state_dir,
         description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",
     )
+    journal: Path | None = Field(
+        None,
+        description="folder in which committed text is kept, so that it outlives a power cut; empty: none is kept",
+    )
+    journal_max_mb: int = Field(
+        1000, ge=1, le=1_000_000, description="room for it, in MB; the oldest streams are removed first"
+    )
+    journal_max_days: int = Field(30, ge=1, le=36500, description="days after which a stream is removed from it")
     log_level: LogLevel = Field("info", description="how much to log on stderr")
     log_format: LogFormat = Field("text", description="lines for people, or one JSON object a line")
     diarization: bool = Field(False, description="tell speakers apart, of clients that don't ask for the contrary")

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.journal.stream import JournalledStream
+from appliance.journal.writer import Journal
 from appliance.pair.locate import Pair
 from appliance.server.models import compute_type
 from appliance.server.settings import Settings
@@ -28,17 +30,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose stream it is, as the journal tells it: the session's name in the log, and the name of the token, if any."""
+
+    session: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Models:
     """All that is loaded for streams, once for all of them.
 
     ``on_cpu``: whether the engine is. ``speakers``: None where they are not told apart;
-    ``translation``: None where nothing is translated.
+    ``translation``: None where nothing is translated; ``journal``: None where nothing is kept.
     """
 
     engine: "Engine"
     on_cpu: bool
     speakers: SpeakerScheduler | None = None
     translation: "Worker | None" = None
+    journal: Journal | None = None
 
     @property
     def capacity(self) -> int:
@@ -53,13 +64,20 @@ class Models:
         return min(carried, streams(cost, 1)) if cost else carried
 
     def open_stream(
-        self, options: StreamOptions, on_snapshot: OnSnapshot, *, diarization: bool, target_language: str = ""
+        self,
+        options: StreamOptions,
+        on_snapshot: OnSnapshot,
+        *,
+        diarization: bool,
+        target_language: str = "",
+        origin: Origin | None = None,
     ) -> LiveStream:
         """Begin a stream.
 
         Args:
             diarization: with its speakers told apart, where they can be.
             target_language: with translations into it, where there are any; empty: without.
+            origin: it is kept in the journal, where there is one; None: it is not.
 
         Raises:
             ApplianceError: a model does not know a language.
@@ -71,10 +89,19 @@ class Models:
             from appliance.translation.stream import translated  # nothing of it is imported where it is off
 
             open_stream = partial(translated, open_stream, self.translation, options, target_language)
+        if origin and self.journal:
+            about = {
+                "token": origin.token,
+                "language": options.language,
+                "task": options.task,
+                "diarization": bool(diarization and self.speakers),
+                "target_language": target_language if self.translation else "",
+            }
+            open_stream = partial(JournalledStream, open_stream, self.journal.begin(origin.session, about))
         return open_stream(on_snapshot)
 
     def close(self) -> None:
-        """Wait for what is under way and let the threads end."""
+        """Wait for what is under way and let the threads end. The journal is the service's to close."""
         self.engine.close()
         if self.speakers:
             self.speakers.close()

@@ -8,6 +8,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from appliance.journal.bounds import Bounds
+from appliance.journal.folder import Folder
+from appliance.journal.writer import Journal
 from appliance.server.metrics import Metrics
 from appliance.server.settings import Settings
 from appliance.speech.scheduler import Turn
@@ -21,7 +24,7 @@ NAME = re.compile(r"\b(?:wlk|process)_[a-z_]+")
 
 
 @pytest.fixture(scope="module")
-def samples() -> dict[str, set[str]]:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Names of all samples that a server exposes, and their labels."""
     asked = {
         "ready": lambda: True,
@@ -31,12 +34,14 @@ def samples() -> dict[str, set[str]]:
         "undiarized": lambda: 0,
         "files": lambda: 0,
     }
-    metrics = Metrics(Settings(), "base", **asked)
+    journal = Journal(Folder.own(tmp_path_factory.mktemp("kept") / "journal"), Bounds.of(1, 1), {})
+    metrics = Metrics(Settings(), "base", **asked, journal=journal)
     metrics.took(Turn(1.0, 1, 1.0, 1))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
+    journal.close()
     return found
 
 

@@ -11,6 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import __version__
+from appliance.journal.bounds import Bounds
+from appliance.journal.folder import Folder
+from appliance.journal.writer import Journal
 from appliance.pair.locate import Pair
 from appliance.server.metrics import Metrics
 from appliance.server.service import Service
@@ -94,6 +97,16 @@ def test_figures() -> None:
     assert figure(now, "wlk_real_time_factor") == pytest.approx(0.26 / 1.3, rel=1e-3)
     assert figure(now, "process_resident_memory_bytes") > 1e6
     assert 0 <= time.time() - figure(now, "process_start_time_seconds") < 86400
+
+
+def test_a_journal_is_told_where_there_is_one(tmp_path: Path) -> None:
+    assert "wlk_journal" not in made().text().decode()
+    journal = Journal(Folder.own(tmp_path / "journal"), Bounds.of(1, 1), {})
+    asked = {name: lambda: 0 for name in ("ready", "sessions", "places", "waiting", "files", "undiarized")}
+    figures = parsed(Metrics(Settings(), "base", **asked, journal=journal).text().decode())  # type: ignore[arg-type]
+    names = ("wlk_journal_failing", "wlk_journal_behind_seconds", "wlk_journal_bytes", "wlk_journal_lost_streams")
+    assert [figure(figures, name) for name in names] == [0, 0, 0, 0]
+    journal.close()
 
 
 def test_whatever_comes_makes_no_more_series() -> None:

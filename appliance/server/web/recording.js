@@ -32,7 +32,7 @@ export class Recording {
   #answered = 0;
   #remaining = 0;
 
-  // `page` has state(name, detail), open(clock), update(message), close(again), until(), gap(start, end), level(peak),
+  // `page` has state(name, detail), configured(the server's first message), open(clock), update(message), close(again), until(), gap(start, end), level(peak),
   // slow(whether sound is left out), warned(error), quiet(), ended(source), refused(error), query(); `session` is the SessionClock.
   constructor(page, session) {
     this.#page = page;
@@ -106,7 +106,11 @@ export class Recording {
   #connect() {
     this.#ready = false;
     const mine = new Connection({ ...this.#capture.query, ...this.#page.query() }, token.value, {
-      ready: () => { if (mine === this.#connection) this.#begin(); },
+      ready: (config) => {
+        if (mine !== this.#connection) return;
+        this.#page.configured(config);
+        this.#begin();
+      },
       update: (message) => {
         this.#remaining = message.remaining_time_transcription || 0;
         this.#measure();
