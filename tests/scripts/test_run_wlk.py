@@ -217,6 +217,17 @@ def test_starts_in_the_background_hardened_and_only_once(engine: Engine, site: d
 
 
 @pytest.mark.image
+def test_a_journal_in_the_container_is_its_users_alone(engine: Engine, site: dict[str, str], port: int) -> None:
+    done = run_wlk("base", "--journal", "--local", "--port", str(port), **site)
+    assert done.returncode == 0, done.stderr
+    assert ready(port)
+    name = site["WLK_NAME"]
+    assert engine.output(["exec", name, "stat", "--format", "%a %u:%g", "/var/lib/wlk/journal"]) == "700 10001:10001"
+    listed = engine.run(["exec", name, "python3", "-m", "appliance", "journal", "list"], capture=True)
+    assert "nothing in /var/lib/wlk/journal" in listed.stderr
+
+
+@pytest.mark.image
 def test_port_in_use_is_told_and_leaves_no_container(engine: Engine, site: dict[str, str]) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
