@@ -31,7 +31,7 @@ REQUEST_TIMEOUT_S = 20.0
 """In this time a connection must have made its request, all headers of it."""
 
 _SLICE_BYTES = 16 * 1024
-"""Looked at in one go: the smallest frames in it keep the event loop some 50 ms."""
+"""Looked at in one go: were all of it empty frames, they would keep the event loop for some 5 ms (measured)."""
 
 
 class Allowance:

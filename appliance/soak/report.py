@@ -27,7 +27,7 @@ LONG_WINDOW_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """``sessions`` that were served in it cannot be told from words, so it has the words alone."""
+    """The words that were spoken in it, how long they took to be committed, and the mean of the memory."""
 
     start_s: float
     end_s: float
@@ -155,7 +155,7 @@ def _windows(tally: Tally, samples: Sequence[tuple[float, int]], minutes: float,
                 len(delays),
                 percentile(delays, 50),
                 percentile(delays, 90),
-                sizes[-1] / 1e6 if sizes else None,
+                sum(sizes) / len(sizes) / 1e6 if sizes else None,
                 refused,
             )
         start_s = end_s
@@ -168,7 +168,7 @@ def _goals(tally: Tally, windows: Sequence[Window], seconds: float, slope: float
     early = sum(map(_early, tally.refusals))
     timeless = sum(one.retry_after_s is None for one in tally.refusals)
     yield Goal("refusals over capacity only", early == 0, f"{early} of {len(tally.refusals)} early")
-    yield Goal("all refused are told when to come back", timeless == 0, f"{timeless} of {len(tally.refusals)} are not")
+    yield Goal("all refused are told when to come back", timeless == 0, f"{timeless} of {len(tally.refusals)} not told")
     spoken = [one.p90_s for one in windows if one.p90_s is not None]
     rise = f"p90 {spoken[0]:.2f} s to {spoken[-1]:.2f} s" if spoken else "no words"
     flat = spoken[-1] <= MOST_RISE * spoken[0] + RISE_S if spoken else False

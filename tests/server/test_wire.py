@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import ctypes
 import socket as sockets
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -18,8 +20,10 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
 from appliance.server import wire
+from appliance.server.certificate import Certificate
 from appliance.server.main import bind
 from appliance.server.wire import Allowance, Requests, Wire
+from tests.server.certificates import put_foreign
 
 PING_S = 0.4
 PAYLOAD = b"p" * 120
@@ -59,7 +63,7 @@ class Behind:
 
 
 @contextlib.contextmanager
-def behind(ping_s: float = 60.0) -> Iterator[Behind]:
+def behind(ping_s: float = 60.0, tls: Certificate | None = None) -> Iterator[Behind]:
     app = Behind()
     app.open.set()
     listener = bind("127.0.0.1", 0)
@@ -74,6 +78,8 @@ def behind(ping_s: float = 60.0) -> Iterator[Behind]:
         ws_ping_timeout=ping_s,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=1,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -99,12 +105,17 @@ def opened(app: Behind) -> ClientConnection:
 
 
 @contextlib.contextmanager
-def bare(app: Behind) -> Iterator[sockets.socket]:
+def bare(app: Behind, *, tls: bool = False) -> Iterator[sockets.socket]:
     """A WebSocket that answers nothing by itself, and whose system keeps little for it."""
-    with sockets.socket() as connection:
+    with contextlib.ExitStack() as kept:
+        connection = kept.enter_context(sockets.socket())
         connection.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
         connection.settimeout(20)
         connection.connect(("127.0.0.1", app.port))
+        if tls:
+            any_server = ssl.create_default_context()
+            any_server.check_hostname, any_server.verify_mode = False, ssl.CERT_NONE
+            connection = kept.enter_context(any_server.wrap_socket(connection))
         connection.sendall(
             b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -205,9 +216,10 @@ def test_a_message_in_endless_fragments_is_refused(monkeypatch: pytest.MonkeyPat
         until(app.gone.is_set)
 
 
-def test_a_client_that_vanished_is_noticed() -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_client_that_vanished_is_noticed(tmp_path: Path, tls: bool) -> None:
     """Its host says nothing any more: no end of the connection, no acknowledgement, no pong."""
-    with behind(PING_S) as app, bare(app) as socket:
+    with behind(PING_S, put_foreign(tmp_path) if tls else None) as app, bare(app, tls=tls) as socket:
         socket.sendall(frame(Opcode.BINARY, b"audio"))
         until(lambda: app.received() == [b"audio"])
         deafen(socket)
