@@ -48,6 +48,7 @@ export const WORDS = {
     error_unauthorized: "The server needs a token, and this was none or a wrong one.", error_unauthorized_hint: "Ask whoever runs the server for it. It is kept until this tab is closed.",
     error_origin: "This page may not use that server.", error_origin_hint: "Whoever runs it can allow the page's address (--allowed-origins).",
     error_unsupported_audio: "This is no sound that can be heard.", error_unsupported_audio_hint: "{hint}",
+    error_inference_failed: "The models failed on this sound.", error_inference_failed_hint: "The text so far stays; press Start to go on.",
     error_internal: "The server had a fault.", error_internal_hint: "Its log says more. The text so far stays; press Start to go on.",
   },
   zh: {
@@ -98,6 +99,7 @@ export const WORDS = {
     error_unauthorized: "服务器需要令牌，而令牌缺失或不正确。", error_unauthorized_hint: "请向服务器管理员索取。令牌只保留到关闭此标签页为止。",
     error_origin: "本页面不能使用该服务器。", error_origin_hint: "管理员可以允许本页面的地址（--allowed-origins）。",
     error_unsupported_audio: "无法识别其中的声音。", error_unsupported_audio_hint: "请使用 WebM、Ogg、WAV、FLAC、MP3 或 MP4/AAC。",
+    error_inference_failed: "模型无法处理这段声音。", error_inference_failed_hint: "已有文字会保留；按“开始”可继续。",
     error_internal: "服务器出现故障。", error_internal_hint: "详情见服务器日志。已有文字会保留；按“开始”可继续。",
   },
 };
