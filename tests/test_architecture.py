@@ -108,8 +108,19 @@ def test_speech_and_server_know_no_build_tools() -> None:
     )
 
 
-LIGHT = ("session", "scheduler", "window", "commit", "profile", "language", "hypothesis", "transcript", "utterance")
-"""Modules of speech that the server and clients load at once."""
+LIGHT = (
+    "engine",
+    "session",
+    "scheduler",
+    "window",
+    "commit",
+    "profile",
+    "language",
+    "hypothesis",
+    "transcript",
+    "utterance",
+)
+"""Modules of speech that the server and clients load at once, or that work in their process."""
 
 
 def reached(files: list[Path]) -> set[str]:

@@ -41,17 +41,21 @@ class Metrics:
         places: Callable[[], int],
         waiting: Callable[[], int],
         files: Callable[[], int],
+        worker: Callable[[], int],
         undiarized: Callable[[], int],
         journal: Journal | None = None,
     ) -> None:
-        """The functions are asked when the figures are read, by any thread. ``journal``: without one, none of it."""
+        """The functions are asked when the figures are read, by any thread.
+
+        ``worker``: the process that makes passes; 0 while there is none. ``journal``: without one, none of it.
+        """
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         Info("wlk", "What serves", registry=registry).info(
             {"version": __version__, "model": model, "device": settings.device}
         )
         for name, text, sample in (
-            ("wlk_ready", "1 while clients are served, 0 while loading and stopping", ready),
+            ("wlk_ready", "1 while clients are served, 0 while loading, recovering and stopping", ready),
             ("wlk_sessions_active", "Clients that stream now", sessions),
             ("wlk_sessions_limit", "Clients that may stream at once; 0 until that is measured", places),
             ("wlk_queue_depth", "Streams that wait for their turn", waiting),
@@ -75,6 +79,10 @@ class Metrics:
         self._file_audio = Counter("wlk_file_audio_seconds", "Audio of files that were worked on", registry=registry)
         self._words = Counter("wlk_committed_words", "Words that became final", registry=registry)
         self._passes = Counter("wlk_passes", "Inference passes", registry=registry)
+        self._replaced = Counter(
+            "wlk_inference_replacements", "Processes for inference that died or hung, replaced", registry=registry
+        )
+        self._failed = Counter("wlk_failed_streams", "Streams that an error in a step ended", registry=registry)
         self._lag = Histogram(
             "wlk_lag_seconds",
             "How far text is behind the audio that has come in, each time that text changes",
@@ -100,6 +108,7 @@ class Metrics:
             registry=registry,
         ).set_function(lambda: self._factor.value)
         ProcessCollector(registry=registry)
+        ProcessCollector("inference", pid=lambda: worker() or "none", registry=registry)
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format. Reads files of /proc: not for the event loop."""
@@ -135,7 +144,12 @@ class Metrics:
             self._turns.observe(turn.seconds)
         self._passes.inc(turn.passes)
         self._words.inc(turn.words)
+        self._failed.inc(turn.failed)
         self._factor.add(turn)
+
+    def replaced(self) -> None:
+        """The process that makes passes died or hung, and another took over."""
+        self._replaced.inc()
 
 
 def _add_journal(journal: Journal, registry: CollectorRegistry) -> None:

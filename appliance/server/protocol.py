@@ -36,6 +36,7 @@ class Close(IntEnum):
 _CLOSE_BY_CODE = {
     "unsupported_audio": Close.UNSUPPORTED,
     "message_too_big": Close.TOO_BIG,
+    "inference_failed": Close.INTERNAL,
     "not_ready": Close.TRY_LATER,
     "over_capacity": Close.TRY_LATER,
     "too_many_sessions": Close.TRY_LATER,

@@ -18,7 +18,6 @@ from appliance.pair.intact import check_intact
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
 from appliance.server.files.desk import Desk
-from appliance.server.memory import release_code, trim_until
 from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.refusals import restarting
@@ -27,13 +26,14 @@ from appliance.server.settings import Settings
 from appliance.server.streams import Models, load_models
 from appliance.server.tokens import read_tokens
 from appliance.speakers.load import DiarizerConfig
+from appliance.speech.memory import release_code, trim_until
 
 if TYPE_CHECKING:
     from appliance.speech.engine import Engine
 
 log = logging.getLogger(__name__)
 
-Status = Literal["loading", "ready", "failed", "stopping"]
+Status = Literal["loading", "ready", "recovering", "failed", "stopping"]
 
 _AUDIO_THREADS = 8
 """Decode what clients send: a turn each, never waiting for anything."""
@@ -68,7 +68,7 @@ class Service:
         """Raises an `ApplianceError` where the list of tokens can't be used."""
         self.settings = settings
         self.access = Access(settings, read_tokens(settings))
-        self.status: Status = "loading"
+        self._status: Status = "loading"
         self.failure: BaseException | None = None
         self.rotation: Rotation | None = None
         """Of the certificate; None without TLS."""
@@ -94,6 +94,7 @@ class Service:
             places=lambda: self.places,
             waiting=lambda: self._models.engine.waiting if self._models else 0,
             files=lambda: self.files.depth,
+            worker=lambda: self._models.engine.worker_pid if self._models else 0,
             undiarized=lambda: self._models.speakers.failures if self._models and self._models.speakers else 0,
             journal=journal,
         )
@@ -122,14 +123,23 @@ class Service:
                     loop.call_soon_threadsafe(settle, models, error)
 
         def done(future: "asyncio.Future[Models]") -> None:
-            if future.cancelled() or self.status == "stopping":
+            if future.cancelled() or self._status == "stopping":
                 return
-            self.failure = future.exception()
-            if self.failure is None:
-                self._models, self.status = future.result(), "ready"
+            error = future.exception()
+            if error is None:
+                self._models, self._status = future.result(), "ready"
+                self._models.engine.on_failure(fail_soon)
                 log.info("ready: %s, after %.1f s", self._pair.name, time.monotonic() - self._started)
             else:
-                self.status = "failed"
+                fail(error)
+
+        def fail_soon(error: BaseException) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server was stopped meanwhile
+                loop.call_soon_threadsafe(fail, error)
+
+        def fail(error: BaseException) -> None:
+            if self._status != "stopping":
+                self.failure, self._status = error, "failed"
                 on_failure()
 
         loaded.add_done_callback(done)
@@ -144,10 +154,16 @@ class Service:
             undo.callback(models.close)
             whole.result()
             undo.pop_all()
-        models.engine.watch(self.metrics.took)
+        models.engine.watch(self.metrics.took, self.metrics.replaced)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
         return dataclasses.replace(models, journal=self._journal)
+
+    @property
+    def status(self) -> Status:
+        """What `/readyz` says; may be asked by any thread."""
+        models = self._models
+        return "recovering" if self._status == "ready" and models and models.engine.recovering else self._status
 
     @property
     def diarization(self) -> bool:
@@ -164,7 +180,7 @@ class Service:
         Raises:
             ApplianceError: code ``not_ready`` or ``restarting``.
         """
-        if self.status == "stopping":
+        if self._status == "stopping":
             raise restarting()
         if self._models is None:
             raise ApplianceError("the model is still loading", "connect again in a moment", code="not_ready")
@@ -181,7 +197,8 @@ class Service:
         Raises:
             ApplianceError: code ``over_capacity``, ``not_ready`` or ``restarting``.
         """
-        self.engine()
+        if self.engine().recovering:
+            raise ApplianceError("the model is being loaded again", "connect again in a moment", code="not_ready")
         places = self.places
         if len(self._connections) >= places:
             raise ApplianceError(
@@ -216,7 +233,7 @@ class Service:
 
     async def stop(self) -> None:
         """Ask all connections to end, and wait for them a bounded time."""
-        self.status = "stopping"
+        self._status = "stopping"
         self._idle.clear()
         self.files.close()
         for connection in list(self._connections):

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         "auto", description="the encoder's number format; auto: int8 on cpu, float16 on cuda"
     )
     workers: int = Field(0, ge=0, le=64, description="inference passes at once, for all clients together; 0 chooses")
+    step_timeout_s: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description="seconds that an inference step may take at least before its process is replaced as one that hangs",
+    )
     language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
     languages: Names = Field((), description="languages that auto chooses among, by commas; empty: all of the model's")
     task: Task = Field(

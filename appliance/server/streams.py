@@ -16,13 +16,14 @@ from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speakers.scheduler import SpeakerScheduler
 from appliance.speakers.stream import SpeakerStream
 from appliance.speech.capacity import streams
+from appliance.speech.config import EngineConfig
+from appliance.speech.engine import Engine
 from appliance.speech.hypothesis import Task
 from appliance.speech.live import LiveStream, OnSnapshot
 from appliance.speech.profile import PROFILES, agreeing, padded, translating
 from appliance.speech.session import StreamOptions
 
 if TYPE_CHECKING:
-    from appliance.speech.engine import Engine
     from appliance.translation.worker import Worker
 
 
@@ -45,7 +46,7 @@ class Models:
     ``translation``: None where nothing is translated; ``journal``: None where nothing is kept.
     """
 
-    engine: "Engine"
+    engine: Engine
     on_cpu: bool
     speakers: SpeakerScheduler | None = None
     translation: "Worker | None" = None
@@ -110,7 +111,7 @@ class Models:
 
 
 def load_models(settings: Settings, pair: Pair, vad_file: Path, diarizer: DiarizerConfig | None) -> Models:
-    """Load all of it as set. Takes seconds, and imports torch.
+    """Load all of it as set. Takes seconds; of torch nothing is imported here unless speakers are told apart.
 
     Raises:
         ApplianceError: something can't be loaded, a language is set that a model does not know, or a voice can't be
@@ -118,7 +119,12 @@ def load_models(settings: Settings, pair: Pair, vad_file: Path, diarizer: Diariz
     """
     translation = load_translation(settings)
     engine = load_engine(settings, pair, vad_file)
-    speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers) if diarizer else None
+    speakers = None
+    if diarizer:
+        import torch  # by the diarizer, in this process; threads that wait for others would spin, at the streams' cost
+
+        torch.set_num_threads(1)
+        speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers)
     models = Models(engine, settings.device == "cpu", speakers, translation)
     log.info("this machine carries %d streams at once", models.capacity)
     return models
@@ -141,14 +147,12 @@ def load_translation(settings: Settings) -> "Worker | None":
     return Worker(files, settings.device)
 
 
-def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> "Engine":
-    """Load the models as set. Takes seconds, and imports torch.
+def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> Engine:
+    """Load the models as set. Takes seconds.
 
     Raises:
         ApplianceError: something can't be loaded, or a language is set that the model does not know.
     """
-    from appliance.speech.engine import Engine, EngineConfig  # imports torch: neither a port nor a client waits for it
-
     engine = Engine.load(
         EngineConfig(
             pair=pair,
@@ -157,6 +161,7 @@ def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> "Engine":
             compute_type=compute_type(settings),
             workers=settings.workers,
             policy=settings.policy,
+            step_timeout_s=settings.step_timeout_s,
         )
     )
     engine.check_language(settings.language)

@@ -33,6 +33,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         "waiting": lambda: 0,
         "undiarized": lambda: 0,
         "files": lambda: 0,
+        "worker": lambda: 0,
     }
     journal = Journal(Folder.own(tmp_path_factory.mktemp("kept") / "journal"), Bounds.of(1, 1), {})
     metrics = Metrics(Settings(), "base", **asked, journal=journal)
@@ -84,7 +85,7 @@ def test_alerts_ask_for_what_there_is(samples: dict[str, set[str]]) -> None:
     assert {name for rule in rules for name in NAME.findall(rule["expr"])} <= set(samples)
     codes = {code for rule in rules for code in re.findall(r'(?:code|how)="(\w+)"', rule["expr"])}
     known = (ROOT / "docs/API.md").read_text(encoding="utf-8")
-    assert codes == {"over_capacity", "internal"} and all(f"`{code}`" in known for code in codes)
+    assert codes == {"over_capacity", "internal", "inference_failed"} and all(f"`{code}`" in known for code in codes)
 
 
 def test_the_scrape_trusts_our_ca_and_takes_its_token_from_a_file() -> None:

@@ -1,6 +1,7 @@
 """What Prometheus reads, by its own parser: of the real application; with real speech, that the figures are true."""
 
 import json
+import os
 import ssl
 import time
 import urllib.error
@@ -59,6 +60,7 @@ def made(**settings: object) -> Metrics:
         places=lambda: 8,
         waiting=lambda: 1,
         files=lambda: 3,
+        worker=os.getpid,
         undiarized=lambda: 5,
     )
 
@@ -78,7 +80,8 @@ def test_figures() -> None:
     metrics.received(0.5)
     metrics.showed(text(1.2))
     metrics.showed(text(0.3, 7.5))
-    metrics.took(Turn(0.25, 4, 1.0, 7))
+    metrics.took(Turn(0.25, 4, 1.0, 7, 2))
+    metrics.replaced()
     metrics.took(Turn(0.01, 0, 0.3, 0))
     now = parsed(metrics.text().decode())
     assert figure(now, "wlk_info", version=__version__, model="base", device="cuda") == 1
@@ -95,7 +98,9 @@ def test_figures() -> None:
     assert figure(now, "wlk_step_seconds_count") == 1 and figure(now, "wlk_step_seconds_sum") == 0.25
     assert figure(now, "wlk_passes_total") == 4
     assert figure(now, "wlk_real_time_factor") == pytest.approx(0.26 / 1.3, rel=1e-3)
+    assert figure(now, "wlk_inference_replacements_total") == 1 and figure(now, "wlk_failed_streams_total") == 2
     assert figure(now, "process_resident_memory_bytes") > 1e6
+    assert figure(now, "inference_process_resident_memory_bytes") > 1e6
     assert 0 <= time.time() - figure(now, "process_start_time_seconds") < 86400
 
 

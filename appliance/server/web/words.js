@@ -52,6 +52,7 @@ export const WORDS = {
     warning: "Something is wrong with the server, which serves all the same.", warning_hint: "Its log says more.",
     warning_certificate_expired: "The server's certificate has expired.", warning_certificate_expired_hint: "It serves all the same, but browsers warn. Tell whoever runs the server.",
     warning_certificate_early: "The server's certificate begins in the future.", warning_certificate_early_hint: "Its clock may be wrong. Tell whoever runs the server.",
+    error_inference_failed: "The models failed on this sound.", error_inference_failed_hint: "The text so far stays; press Start to go on.",
     error_internal: "The server had a fault.", error_internal_hint: "Its log says more. The text so far stays; press Start to go on.",
   },
   zh: {
@@ -106,6 +107,7 @@ export const WORDS = {
     warning: "服务器有异常，但仍可使用。", warning_hint: "详情见服务器日志。",
     warning_certificate_expired: "服务器的证书已过期。", warning_certificate_expired_hint: "服务仍可使用，但浏览器会发出警告。请告知服务器管理员。",
     warning_certificate_early: "服务器的证书尚未生效。", warning_certificate_early_hint: "服务器的时钟可能不准。请告知服务器管理员。",
+    error_inference_failed: "模型无法处理这段声音。", error_inference_failed_hint: "已有文字会保留；按“开始”可继续。",
     error_internal: "服务器出现故障。", error_internal_hint: "详情见服务器日志。已有文字会保留；按“开始”可继续。",
   },
 };
