@@ -81,7 +81,7 @@ class TranscriptionEngine:
     @property
     def max_sessions(self) -> int:
         """How many sessions may be open at once: the setting, or as many as this machine was measured to carry."""
-        return self._settings.max_sessions or self._loaded().engine.capacity
+        return self._settings.max_sessions or self._loaded().capacity
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -75,6 +75,20 @@ def test_the_example_of_a_model_of_ones_own_is_a_manifest_entry(tmp_path: Path) 
     assert load_manifest(tmp_path / "manifest.yaml").model("our-base").sources[0].kind == "local"
 
 
+def test_the_translators_are_those_of_the_manifest(manifest: Manifest) -> None:
+    rows = re.findall(
+        r"^\| .* \| ([\w.-]+)(?:: \*\*.*\*\*)? \| \d+ of 100 \| (\d+) MB: `wlk-appliance fetch (\S+) --out DIR` \|$",
+        text("translation"),
+        re.M,
+    )
+    sizes = {name: sum(item.sources[0].size for item in model.items) for name, model in manifest.translators.items()}
+    assert {(name, licence, int(size_mb)) for licence, size_mb, name in rows} == {
+        (name, model.licence, round(sizes[name] / 1e6)) for name, model in manifest.translators.items()
+    }
+    for name, model in manifest.translators.items():
+        assert f"`{name}` ({model.licence}" in text("models")
+
+
 def text(name: str) -> str:
     return (DOCS / f"{name}.md").read_text()
 

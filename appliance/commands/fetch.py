@@ -9,10 +9,14 @@ from appliance import log
 from appliance.errors import ApplianceError, UsageError
 from appliance.fetch import Artifact, Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, Item, Manifest, WhisperModel, load_manifest
+from appliance.manifest.licences import POLICIES, check_licences
 from appliance.store import Store
 
 _OF_ONE_ITEM = ("fetch_failed", "not_in_store")
 """Failures after which the other items are still worth a try."""
+
+_LICENCE_FILE = "licence.txt"
+"""In a translator's folder."""
 
 
 def main(argv: list[str]) -> int:
@@ -28,6 +32,7 @@ def main(argv: list[str]) -> int:
     wanted = _wanted(manifest, options)
     if not wanted:
         raise UsageError("nothing to fetch", "name a model, for example `wlk-appliance fetch base`, or see --list")
+    check_licences(wanted, options.licence_policy)
     failures: list[ApplianceError] = []
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -43,6 +48,9 @@ def main(argv: list[str]) -> int:
                 if error.code not in _OF_ONE_ITEM:
                     raise
                 failures.append(error)
+    if options.out:
+        for text in {item.licence_text for item in wanted if item.licence_text}:
+            _lay(text, options.out / _LICENCE_FILE)
     if failures:
         raise _summary(failures, len(wanted))
     return 0
@@ -67,8 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--recordings", action="store_true", help="also every recording")
     parser.add_argument("--format", choices=("ct2", "pt"), help="take only model sources of this format")
+    parser.add_argument(
+        "--licence-policy", choices=POLICIES, default="any", help="what the licences must allow [%(default)s]"
+    )
     parser.add_argument("--offline", action="store_true", help="never open a connection; use what is in the store")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="make the folder of a translator there, for its files")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="make the folder of a translator there")
     parser.add_argument("--list", action="store_true", help="show what there is, and what is in the store")
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")

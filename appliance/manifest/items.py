@@ -16,14 +16,13 @@ Count = Annotated[StrictInt, Field(gt=0)]
 Head = tuple[Annotated[StrictInt, Field(ge=0)], Annotated[StrictInt, Field(ge=0)]]
 
 
-class Item(Record):
-    """A single file to obtain. ``sources`` are tried in order. ``licence_text``: a file that goes along with it."""
+class Licensed(Record):
+    """What has a name and a licence. ``licence_text``: a file that goes along with it."""
 
     name: Text
     aliases: tuple[Text, ...] = ()
     licence: Text
     licence_text: Path | None = None
-    sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
 
     @field_validator("licence_text", mode="before")
     @classmethod
@@ -32,6 +31,12 @@ class Item(Record):
         if not text.is_file():
             raise ValueError("expected a file in the manifest's folder")
         return text
+
+
+class Item(Licensed):
+    """A single file to obtain. ``sources`` are tried in order."""
+
+    sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
 
 
 class _Named(Protocol):
@@ -98,19 +103,18 @@ class Asset(Item):
     kind: Literal["vad", "diarizer"]
 
 
-class TranslationModel(Record):
+class TranslationModel(Licensed):
     """A model that translates, as a folder: its files by their names there, each with its sources."""
 
-    name: Text
-    aliases: tuple[Text, ...] = ()
-    licence: Text
     files: Annotated[Mapping[FileInside, Annotated[tuple[AnySource, ...], Field(min_length=1)]], Field(min_length=1)]
 
     @property
     def items(self) -> tuple[Item, ...]:
         """Each file, named after the model and itself."""
         return tuple(
-            Item(name=f"{self.name}/{file}", licence=self.licence, sources=sources)
+            Item.model_construct(  # all of it was checked with the model
+                name=f"{self.name}/{file}", licence=self.licence, licence_text=self.licence_text, sources=sources
+            )
             for file, sources in self.files.items()
         )
 

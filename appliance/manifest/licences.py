@@ -54,7 +54,7 @@ def check_licences(items: Iterable[Item], policy: Policy) -> None:
         rows = [f"  {item.name}: {item.licence} ({terms(item.licence).condition})" for item in refused]
         raise ApplianceError(
             f"the licence policy {policy!r} does not allow:\n" + "\n".join(rows),
-            "leave them out, or build with another policy: --licence-policy any",
+            "leave them out, or choose another policy: --licence-policy any",
             code="licence",
         )
 

@@ -161,7 +161,7 @@ class Service:
     @property
     def places(self) -> int:
         """How many clients are served at once: as set, or as measured when the engine warmed up."""
-        return self.settings.max_sessions or (self._models.engine.capacity if self._models else 0)
+        return self.settings.max_sessions or (self._models.capacity if self._models else 0)
 
     def check_place(self) -> None:
         """Whether one more client can be served now.

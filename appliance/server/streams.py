@@ -1,5 +1,7 @@
 """From settings to what is loaded for streams, and to what each of them is asked for."""
 
+import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +11,11 @@ from typing import TYPE_CHECKING
 from appliance.pair.locate import Pair
 from appliance.server.models import compute_type
 from appliance.server.settings import Settings
+from appliance.speakers.diarizer import Diarizer
 from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speakers.scheduler import SpeakerScheduler
 from appliance.speakers.stream import SpeakerStream
+from appliance.speech.capacity import streams
 from appliance.speech.config import EngineConfig
 from appliance.speech.engine import Engine
 from appliance.speech.hypothesis import Task
@@ -23,16 +27,33 @@ if TYPE_CHECKING:
     from appliance.translation.worker import Worker
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     """All that is loaded for streams, once for all of them.
 
-    ``speakers``: None where they are not told apart; ``translation``: None where nothing is translated.
+    ``on_cpu``: whether the engine is. ``speakers``: None where they are not told apart;
+    ``translation``: None where nothing is translated.
     """
 
     engine: Engine
+    on_cpu: bool
     speakers: SpeakerScheduler | None = None
     translation: "Worker | None" = None
+
+    @property
+    def capacity(self) -> int:
+        """How many streams at once this machine carries.
+
+        What tells speakers apart works in one thread, and on a CPU in the same cores as the engine. Translation is not
+        counted: it gives way.
+        """
+        cost = self.speakers.cost if self.speakers else 0.0
+        beside = cost if self.on_cpu else 0.0
+        carried = streams(self.engine.share + beside, self.engine.workers)
+        return min(carried, streams(cost, 1)) if cost else carried
 
     def open_stream(
         self, options: StreamOptions, on_snapshot: OnSnapshot, *, diarization: bool, target_language: str = ""
@@ -72,14 +93,22 @@ def load_models(settings: Settings, pair: Pair, vad_file: Path, diarizer: Diariz
             enrolled.
     """
     translation = load_translation(settings)
-    engine = load_engine(settings, pair, vad_file)
-    if diarizer is None:
-        return Models(engine, None, translation)
-    import torch  # by the diarizer, in this process; threads that wait for others would spin, at the streams' cost
+    with contextlib.ExitStack() as undo:
+        engine = load_engine(settings, pair, vad_file)
+        undo.callback(engine.close)
+        speakers = SpeakerScheduler(_load_diarizer(diarizer), max_speakers=settings.max_speakers) if diarizer else None
+        undo.pop_all()
+    models = Models(engine, settings.device == "cpu", speakers, translation)
+    log.info("this machine carries %d streams at once", models.capacity)
+    return models
+
+
+def _load_diarizer(config: DiarizerConfig) -> Diarizer:
+    """In this process; threads that wait for others would spin, at the streams' cost."""
+    import torch
 
     torch.set_num_threads(1)
-    speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers)
-    return Models(engine, speakers, translation)
+    return load_diarizer(config)
 
 
 def load_translation(settings: Settings) -> "Worker | None":
@@ -105,19 +134,21 @@ def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> Engine:
     Raises:
         ApplianceError: something can't be loaded, or a language is set that the model does not know.
     """
-    engine = Engine.load(
-        EngineConfig(
-            pair=pair,
-            vad_file=vad_file,
-            device=settings.device,
-            compute_type=compute_type(settings),
-            workers=settings.workers,
-            policy=settings.policy,
-            step_timeout_s=settings.step_timeout_s,
-        )
+    config = EngineConfig(
+        pair=pair,
+        vad_file=vad_file,
+        device=settings.device,
+        compute_type=compute_type(settings),
+        workers=settings.workers,
+        policy=settings.policy,
+        step_timeout_s=settings.step_timeout_s,
     )
-    engine.check_language(settings.language)
-    engine.check_languages(settings.languages)
+    with contextlib.ExitStack() as undo:
+        engine = Engine.load(config)
+        undo.callback(engine.close)
+        engine.check_language(settings.language)
+        engine.check_languages(settings.languages)
+        undo.pop_all()
     return engine
 
 

@@ -76,5 +76,8 @@ class Diarizer(Protocol):
     def open_stream(self, max_speakers: int) -> DiarizerStream:
         """A new stream's state; ``max_speakers``: 0 for as many as the model can tell apart."""
 
+    def cost(self) -> float:
+        """Seconds that a second of a stream takes in which somebody speaks, in steps of many; measured now."""
+
     def step(self, streams: Sequence[DiarizerStream]) -> None:
         """Go on with each of these, which are `pending`, together. Takes its time: never on an event loop."""

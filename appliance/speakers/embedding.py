@@ -14,7 +14,8 @@ from appliance.speakers.campplus import load_campplus
 from appliance.speakers.clustering import Clustering, Stretch, Vector
 from appliance.speakers.diarizer import REVISION_S, DiarizerStream, SpeakerTurn
 from appliance.speakers.features import log_mel
-from appliance.speakers.windows import SpeechWindows, Window
+from appliance.speakers.windows import HEARD_SAMPLES, HOP_SAMPLES, SpeechWindows, Window
+from appliance.speech.capacity import measured
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Speaker
 from appliance.speech.vad import VadModel
 
@@ -58,6 +59,11 @@ class EmbeddingDiarizer:
 
     def open_stream(self, max_speakers: int) -> "EmbeddingStream":
         return EmbeddingStream(SpeechWindows(self._vad), Clustering(max_speakers, self._enrolled))
+
+    def cost(self) -> float:
+        noise = np.random.default_rng(0).normal(0, 1e-3, HEARD_SAMPLES).astype(np.float32)
+        windows = [Window(noise, 0, HEARD_SAMPLES)] * self.batch
+        return measured(lambda: self._stretches(windows)) / self.batch * SAMPLE_RATE_HZ / HOP_SAMPLES
 
     def step(self, streams: Sequence[DiarizerStream]) -> None:
         ours = [stream for stream in streams if isinstance(stream, EmbeddingStream)]

@@ -168,6 +168,8 @@ class SpeakerScheduler:
         self, diarizer: Diarizer, *, max_speakers: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """``max_speakers``: of each stream that says nothing else; 0: as many as the diarizer can tell apart."""
+        self.cost = diarizer.cost()
+        """As the diarizer measured it."""
         self._diarizer = diarizer
         self._max_speakers = max_speakers
         self.clock = clock

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -23,6 +24,7 @@ from appliance.speakers.diarizer import DiarizerStream, SpeakerTurn
 from appliance.speakers.nemo_features import FeatureStream
 from appliance.speakers.nemo_file import SortformerModel, load_sortformer
 from appliance.speakers.sortformer_config import FRAME_S, SortformerConfig
+from appliance.speech.capacity import measured
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Speaker
 
 BATCH = 16
@@ -170,6 +172,18 @@ class Sortformer:
         features = FeatureStream(self._model.preprocessor, self._model.device)
         activity = Activity(self._outputs, FRAME_S, self._thresholds, max_speakers)
         return SortformerStream(features, self._config, self._state, activity, dict(self._voices))
+
+    def cost(self) -> float:
+        """Of streams whose cache and FIFO are full, as they are after half a minute."""
+        most = {"spkcache_lengths": self._config.cache, "fifo_lengths": self._config.fifo}
+        full = {**self._state, **{name: torch.full_like(self._state[name], of) for name, of in most.items()}}
+        chunk_s = self._config.chunk * FRAME_S
+        noise = np.random.default_rng(0).normal(0, 1e-3, round(60 * chunk_s * SAMPLE_RATE_HZ)).astype(np.float32)
+        streams = [self.open_stream(0) for _ in range(self.batch)]
+        for stream in streams:
+            stream.state = full
+            stream.feed(noise)
+        return measured(lambda: self.hear(streams)) / self.batch / chunk_s
 
     def step(self, streams: Sequence[DiarizerStream]) -> None:
         ours = [stream for stream in streams if isinstance(stream, SortformerStream)]

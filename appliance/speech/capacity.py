@@ -29,12 +29,16 @@ def measured(one_pass: Callable[[], object]) -> float:
     return sorted(taken)[_ROUNDS // 2]
 
 
-def streams(step_s: float, end_s: float, workers: int) -> int:
-    """Streams at once with which ``workers`` threads keep up; at least one.
+def share(step_s: float, end_s: float) -> float:
+    """The share of a thread that a stream takes, in passes and beside them.
 
     Args:
         step_s: seconds of a pass while speech goes on.
         end_s: of one in which a text runs to its end.
     """
-    share = step_s / LONGEST_STEP_S + end_s / UTTERANCE_S + SERVING
-    return max(1, math.floor(workers * UTILISATION / share))
+    return step_s / LONGEST_STEP_S + end_s / UTTERANCE_S + SERVING
+
+
+def streams(each: float, workers: int) -> int:
+    """Streams at once with which ``workers`` threads keep up, where each takes such a share of one; at least one."""
+    return max(1, math.floor(workers * UTILISATION / each))

@@ -38,11 +38,11 @@ class Engine:
         self._keeper = keeper
         self._codec = codec
         self._vad = vad
-        self._workers = workers
+        self.workers = workers
         self._batch = batch
         self._scheduler = Scheduler(keeper, workers=workers, batch=batch)
-        self.capacity = 1
-        """How many streams at once this machine carries; measured by `warm_up`."""
+        self.share = float(workers)
+        """Of a worker's time, that a stream takes; measured by `warm_up`."""
 
     @classmethod
     def load(cls, config: EngineConfig) -> "Engine":
@@ -63,8 +63,8 @@ class Engine:
             engine.warm_up()
             undo.pop_all()
         log.info(
-            "%s ready in %.1f s: %d workers, %d streams at once",
-            config.pair.name, time.monotonic() - started, config.turns, engine.capacity,
+            "%s ready in %.1f s: %d workers, a stream takes %.3f of one",
+            config.pair.name, time.monotonic() - started, config.turns, engine.share,
         )  # fmt: skip
         return engine
 
@@ -129,7 +129,7 @@ class Engine:
                 )
 
     def warm_up(self) -> None:
-        """Run voice activity, encoder and decoder on quiet noise, and measure what the machine carries.
+        """Run voice activity, encoder and decoder on quiet noise, and measure what a stream takes.
 
         Raises:
             ApplianceError: a result is not finite, so this build must not serve.
@@ -144,7 +144,7 @@ class Engine:
                 code="warm_up_failed",
             )
         step_s, end_s = (capacity.measured(turn) / self._batch for turn in (self._steps, self._ends))
-        self.capacity = capacity.streams(step_s, end_s, self._workers)
+        self.share = capacity.share(step_s, end_s)
 
     def _steps(self) -> list[Hypothesis]:
         """A full batch of passes over windows of the usual length, with most of their text known from before."""

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from appliance.cli import main
+from tests.conftest import ROOT
 from tests.fetch.items import item, manifest_of, pinned, sha256
 
 
@@ -52,7 +53,8 @@ def test_a_translator_is_laid_out_as_its_folder(tmp_path: Path, capsys: pytest.C
     for name in ("model.bin", "config.json"):
         (tmp_path / name).write_bytes(name.encode())
         files[name] = [pinned("local", name.encode(), path=str(tmp_path / name))]
-    nllb = {"aliases": ["nllb"], "licence": "CC-BY-NC-4.0", "files": files}
+    (tmp_path / "by-nc.txt").write_text("no commercial use")
+    nllb = {"aliases": ["nllb"], "licence": "CC-BY-NC-4.0", "licence_text": "by-nc.txt", "files": files}
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text(yaml.safe_dump({"version": 1, "models": {}, "translators": {"nllb-600m": nllb}}))
     options = ["--manifest", str(manifest), "--store", str(tmp_path / "store")]
@@ -60,10 +62,30 @@ def test_a_translator_is_laid_out_as_its_folder(tmp_path: Path, capsys: pytest.C
     assert {file.name: file.read_text() for file in (tmp_path / "made/nllb").iterdir()} == {
         "model.bin": "model.bin",
         "config.json": "config.json",
+        "licence.txt": "no commercial use",
     }
     assert capsys.readouterr().out.startswith("nllb-600m/config.json  11 bytes")
     assert main(["fetch", *options, "--all", "--out", str(tmp_path / "other")]) == 2
     assert "--out is for the folder of one translator" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nllb", "nllb-200-distilled-600m"])
+def test_a_policy_refuses_a_model_before_anything_is_fetched(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = ["--manifest", str(ROOT / "models/manifest.yaml"), "--store", str(tmp_path / "store")]
+    commercial = ["--licence-policy", "commercial", "--out", str(tmp_path / "made"), "--offline"]
+    assert main(["fetch", *shipped, *commercial, name]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and not (tmp_path / "made").exists()
+    assert "nllb-200-distilled-600m/model.bin: CC-BY-NC-4.0 (no commercial use)" in err
+    assert "error: the licence policy 'commercial' does not allow:" in err
+
+
+def test_the_free_translator_passes_the_commercial_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shipped = ["--manifest", str(ROOT / "models/manifest.yaml"), "--store", str(tmp_path / "store")]
+    assert main(["fetch", *shipped, "m2m100", "--licence-policy", "commercial", "--offline"]) == 1
+    assert "error: 4 of 4 files are missing:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

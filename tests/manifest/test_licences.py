@@ -48,3 +48,8 @@ def test_a_commercial_build_may_not_have_nllb(manifest: Manifest) -> None:
         ApplianceError, match=r"nllb-200-distilled-600m/model\.bin: CC-BY-NC-4\.0 \(no commercial use\)"
     ):
         check_licences(nllb, "commercial")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_any_build_may_have_m2m100(manifest: Manifest, policy: Policy) -> None:
+    check_licences(manifest.translator("m2m100").items, policy)

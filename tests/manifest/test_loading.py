@@ -37,6 +37,7 @@ GOOD: dict[str, Any] = {
         }
     },
     "tokenizers": {"gpt2": {"licence": "MIT", "languages": 99, "sources": [pinned("local", "tiktoken", path="ranks")]}},
+    "translators": {"m2m": {"licence": "MIT", "files": {"model.bin": [pinned("local", "ct2", path="model.bin")]}}},
 }
 MODEL = 'models["base.en"]'
 
@@ -63,6 +64,9 @@ def test_a_good_one_is_read(tmp_path: Path) -> None:
     (ranks,) = manifest.tokenizer("gpt2").sources
     assert isinstance(ranks, LocalSource)
     assert ranks.location == tmp_path / "ranks"
+    (weights,) = manifest.translator("m2m").items
+    assert weights == manifest.item("m2m/model.bin")
+    assert (weights.licence, weights.licence_text, weights.aliases) == ("MIT", None, ())
 
 
 def model_of(raw: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +129,10 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "licence text": (
         lambda raw: model_of(raw).update(licence_text="no.txt"),
         f"{MODEL}.licence_text is 'no.txt': expected a file in the manifest's folder",
+    ),
+    "licence text of a translator": (
+        lambda raw: raw["translators"]["m2m"].update(licence_text="no.txt"),
+        "translators.m2m.licence_text is 'no.txt': expected a file in the manifest's folder",
     ),
     "head outside": (
         lambda raw: model_of(raw).update(alignment_heads=[[6, 0]]),

@@ -68,12 +68,31 @@ def test_the_recordings(manifest: Manifest) -> None:
     assert set(others) == {"en", "es", "fr", "hi", "it", "ja", "pl", "pt", "zh"}
 
 
-def test_a_translator_is_a_folder_of_pinned_files(manifest: Manifest) -> None:
-    nllb = manifest.translator("nllb")
-    assert nllb is manifest.translators["nllb-200-distilled-600m"]
-    assert {item.name for item in nllb.items} == {
-        f"nllb-200-distilled-600m/{file}"
-        for file in ("model.bin", "config.json", "shared_vocabulary.json", "sentencepiece.bpe.model")
+TRANSLATORS = {"nllb": "nllb-200-distilled-600m", "m2m100": "m2m100-418m"}
+
+
+@pytest.mark.parametrize(("alias", "name"), TRANSLATORS.items())
+def test_a_translator_is_a_folder_of_pinned_files(manifest: Manifest, alias: str, name: str) -> None:
+    translator = manifest.translator(alias)
+    assert translator is manifest.translators[name]
+    assert {item.name for item in translator.items} == {
+        f"{name}/{file}" for file in ("model.bin", "config.json", "shared_vocabulary.json", "sentencepiece.bpe.model")
     }
-    assert len({source.revision for item in nllb.items for source in item.sources if source.kind == "huggingface"}) == 1
-    assert set(nllb.items) <= set(manifest.items())
+    hub = [source for item in translator.items for source in item.sources if source.kind == "huggingface"]
+    assert len({source.revision for source in hub}) == 1
+    for item in translator.items:
+        assert item.sources[0].kind == "huggingface"
+        assert len({(source.size, source.sha256) for source in item.sources}) == 1
+        assert f"{name}/{item.sources[0].file}" == item.name
+    assert set(translator.items) <= set(manifest.items())
+
+
+def test_the_text_of_a_translators_licence_goes_along(manifest: Manifest) -> None:
+    assert set(manifest.translators) == set(TRANSLATORS.values())
+    texts = {}
+    for name, translator in manifest.translators.items():
+        (text,) = {item.licence_text for item in translator.items}
+        assert text is not None and text == translator.licence_text
+        texts[name] = text.read_text(encoding="utf-8")
+    assert texts["m2m100-418m"].startswith("MIT License\n\nCopyright (c) Facebook, Inc. and its affiliates.\n")
+    assert "https://creativecommons.org/licenses/by-nc/4.0/legalcode" in texts["nllb-200-distilled-600m"]

@@ -1,5 +1,6 @@
 """Two readers joined to a talk, through a real server with the real diarizer: on the socket, as a file, on the page."""
 
+import os
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +19,19 @@ from appliance.speech.audio.pcm import s16le
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 from appliance.store import Store
 from appliance.words import normalise
-from tests.conftest import Spoken, fetched
+from tests.conftest import ROOT, Spoken, fetched
 from tests.server.browsing import chromium
-from tests.server.running import Message, Running, field_client, opened, pieces, receive, refused_start, running
+from tests.server.running import (
+    Message,
+    Running,
+    environment,
+    field_client,
+    opened,
+    pieces,
+    receive,
+    refused_start,
+    running,
+)
 
 pytestmark = pytest.mark.model
 
@@ -65,11 +76,12 @@ def save(path: Path, samples: Samples) -> None:
 
 @pytest.fixture(scope="module")
 def telling(
-    flags: list[str], voices_file: Path, voice: Path, tmp_path_factory: pytest.TempPathFactory
+    flags: list[str], voices_file: Path, voice: Path, nllb_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    """A server that tells speakers apart, and knows the first reader as Jane."""
+    """A server that tells speakers apart, knows the first reader as Jane, and translates for who asks."""
     diarization = ["--diarization", "--diarization-file", str(voices_file), "--enroll", f"Jane={voice}"]
-    with running(["--no-tls", "--language", "en", *diarization, *flags], tmp_path_factory.mktemp("state")) as server:
+    own = ["--no-tls", "--language", "en", *diarization, "--translation-dir", str(nllb_dir)]
+    with running([*own, *flags], tmp_path_factory.mktemp("state")) as server:
         server.wait_for("ready: base")
         yield server
 
@@ -95,6 +107,14 @@ def test_each_reader_has_their_lines(telling: Running, talk: Talk) -> None:
     assert len(talk.verse & set(first)) <= 1 and len(talk.prose & set(second)) <= 1
     assert {line["speaker"] for line in lines if line.get("name") == "Jane"} == {1}
     assert messages[-2]["buffer_diarization"] == "" and messages[-2]["remaining_time_diarization"] == 0
+
+
+def test_the_lines_of_each_reader_are_translated(telling: Running, talk: Talk) -> None:
+    _, messages = streamed(telling, talk.samples, "?target_language=de")
+    lines = [line for line in messages[-2]["lines"] if line["text"]]
+    assert {line["speaker"] for line in lines} == {1, 2}
+    assert all(line["translation"] for line in lines)
+    assert len(talk.prose & set(words_of(lines, 2))) <= 1
 
 
 def test_no_word_is_taken_back_nor_waits_long(telling: Running, talk: Talk) -> None:
@@ -168,3 +188,19 @@ def test_no_start_without_weights(flags: list[str], tmp_path: Path) -> None:
     picture.write_bytes(b"GIF89a" + bytes(100))
     status, said = refused_start(["--diarization", "--diarization-file", str(picture), "--port", "0", *flags])
     assert status == 1 and "not.pt" in said
+
+
+@pytest.mark.nemo
+def test_sortformer_serves_a_stream(flags: list[str], tiny_sortformer: Path, talk: Talk, tmp_path: Path) -> None:
+    """NeMo's real class in a server, with random weights: every word gets some speaker, and the end comes."""
+    own = ["--no-tls", "--language", "en", "--diarization", "--diarization-backend", "sortformer"]
+    env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "build" / "nemo")]))
+    flags = [*own, "--diarization-file", str(tiny_sortformer), *flags]
+    with running(flags, tmp_path, env=env) as server:
+        server.wait_for("speakers: sortformer ready", 120.0)
+        server.wait_for("ready: base")
+        config, messages = streamed(server, talk.samples[: 12 * SAMPLE_RATE_HZ])
+    assert config["diarization"] is True and messages[-1] == {"type": "ready_to_stop"}
+    lines = [line for line in messages[-2]["lines"] if line["text"]]
+    assert lines and {line["speaker"] for line in lines} <= {-1, 1, 2, 3, 4}
+    assert messages[-2]["buffer_diarization"] == ""

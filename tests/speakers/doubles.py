@@ -61,8 +61,13 @@ class Scripted:
     """The diarizer: each stream gets the next script, the last one again and again."""
 
     def __init__(
-        self, *scripts: Sequence[SpeakerTurn], batch: int = 4, names: Mapping[Speaker, str] | None = None
+        self,
+        *scripts: Sequence[SpeakerTurn],
+        batch: int = 4,
+        names: Mapping[Speaker, str] | None = None,
+        costs: float = 0.01,
     ) -> None:
+        self.costs = costs
         self.batch = batch
         self.steps: list[list[int]] = []
         """The numbers of the streams of each."""
@@ -70,6 +75,9 @@ class Scripted:
         self.most: list[int] = []
         self._scripts = scripts or ([],)
         self._names = names or {}
+
+    def cost(self) -> float:
+        return self.costs
 
     def enrol(self, name: str, samples: Samples) -> None:
         raise NotImplementedError

@@ -54,6 +54,10 @@ def all_of(diarizer: EmbeddingDiarizer, stream: EmbeddingStream, samples: Sample
         diarizer.step([stream])
 
 
+def test_what_a_stream_costs_is_measured(diarizer: EmbeddingDiarizer) -> None:
+    assert 0 < diarizer.cost() < 1
+
+
 def test_two_readers_are_told_apart_in_time_and_cheaply(
     diarizer: EmbeddingDiarizer, conversation: Conversation, vad: VadModel
 ) -> None:

@@ -73,6 +73,10 @@ def all_of(diarizer: Sortformer, stream: SortformerStream) -> list[Probabilities
     return heard
 
 
+def test_what_a_stream_costs_is_measured_as_it_is_after_a_while(diarizer: Sortformer) -> None:
+    assert 0 < diarizer.cost() < 10
+
+
 @pytest.mark.parametrize("seconds", [0.02, 0.5, 1.04, 12.0, 12.345, 20.96])
 def test_says_what_nemo_says_to_the_last_frame(diarizer: Sortformer, model: SortformerModel, seconds: float) -> None:
     samples = noises(seconds)

@@ -190,7 +190,7 @@ def test_an_empty_stream_ends_empty(engine: Engine) -> None:
 
 def test_no_library_has_threads_of_its_own_for_products(engine: Engine) -> None:
     """Also not beside the process that makes passes; numpy's BLAS keeps one for each core else."""
-    assert engine.capacity
+    assert engine.share
     threads = {
         library["filepath"]: library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
     }
@@ -198,8 +198,8 @@ def test_no_library_has_threads_of_its_own_for_products(engine: Engine) -> None:
     assert set(threads.values()) == {1}
 
 
-def test_some_streams_are_carried(engine: Engine) -> None:
-    assert engine.capacity >= 1
+def test_what_a_stream_takes_is_measured(engine: Engine) -> None:
+    assert 0 < engine.share < engine.workers
 
 
 def test_a_device_that_is_not_there_is_refused(base_pair: Pair, vad_file: Path) -> None:

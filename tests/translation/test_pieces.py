@@ -1,9 +1,13 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import ApplianceError
+from appliance.manifest import Manifest
+from appliance.store import Store
 from appliance.translation.pieces import SentencePieces, joined, load_pieces
+from tests.conftest import fetched
 from tests.translation.models import SENTENCES, train_pieces
 
 TEXTS = [text for row in SENTENCES for text in row.values()]
@@ -21,6 +25,17 @@ def test_joined_pieces_are_the_text(spm: Path) -> None:
 
 def test_a_text_is_cut_into_fewer_pieces_than_letters(spm: Path) -> None:
     assert len(SentencePieces(spm).cut("Good morning.")) < len("Good morning.")
+
+
+@pytest.mark.model
+def test_the_pieces_of_m2m100_are_the_text_in_many_languages(manifest: Manifest, store: Store) -> None:
+    pieces = SentencePieces(fetched(manifest.item("m2m100-418m/sentencepiece.bpe.model"), store))
+    said = [recording.transcript for recording in manifest.recordings.values()]
+    assert len({recording.language for recording in manifest.recordings.values()}) >= 9
+    for text in [*TEXTS, *said]:
+        cut = pieces.cut(text)
+        assert joined(cut) == unicodedata.normalize("NFKC", text)
+        assert len(cut) <= len(text) + 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no protocol buffer", b"\x0a\xff\xff\xff\xff\xff", b"\x0a"])
