@@ -1,5 +1,6 @@
 """From settings to what is loaded for streams, and to what each of them is asked for."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from appliance.journal.writer import Journal
 from appliance.pair.locate import Pair
 from appliance.server.models import compute_type
 from appliance.server.settings import Settings
+from appliance.speakers.diarizer import Diarizer
 from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speakers.scheduler import SpeakerScheduler
 from appliance.speakers.stream import SpeakerStream
@@ -118,16 +120,22 @@ def load_models(settings: Settings, pair: Pair, vad_file: Path, diarizer: Diariz
             enrolled.
     """
     translation = load_translation(settings)
-    engine = load_engine(settings, pair, vad_file)
-    speakers = None
-    if diarizer:
-        import torch  # by the diarizer, in this process; threads that wait for others would spin, at the streams' cost
-
-        torch.set_num_threads(1)
-        speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers)
+    with contextlib.ExitStack() as undo:
+        engine = load_engine(settings, pair, vad_file)
+        undo.callback(engine.close)
+        speakers = SpeakerScheduler(_load_diarizer(diarizer), max_speakers=settings.max_speakers) if diarizer else None
+        undo.pop_all()
     models = Models(engine, settings.device == "cpu", speakers, translation)
     log.info("this machine carries %d streams at once", models.capacity)
     return models
+
+
+def _load_diarizer(config: DiarizerConfig) -> Diarizer:
+    """In this process; threads that wait for others would spin, at the streams' cost."""
+    import torch
+
+    torch.set_num_threads(1)
+    return load_diarizer(config)
 
 
 def load_translation(settings: Settings) -> "Worker | None":
@@ -153,19 +161,21 @@ def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> Engine:
     Raises:
         ApplianceError: something can't be loaded, or a language is set that the model does not know.
     """
-    engine = Engine.load(
-        EngineConfig(
-            pair=pair,
-            vad_file=vad_file,
-            device=settings.device,
-            compute_type=compute_type(settings),
-            workers=settings.workers,
-            policy=settings.policy,
-            step_timeout_s=settings.step_timeout_s,
-        )
+    config = EngineConfig(
+        pair=pair,
+        vad_file=vad_file,
+        device=settings.device,
+        compute_type=compute_type(settings),
+        workers=settings.workers,
+        policy=settings.policy,
+        step_timeout_s=settings.step_timeout_s,
     )
-    engine.check_language(settings.language)
-    engine.check_languages(settings.languages)
+    with contextlib.ExitStack() as undo:
+        engine = Engine.load(config)
+        undo.callback(engine.close)
+        engine.check_language(settings.language)
+        engine.check_languages(settings.languages)
+        undo.pop_all()
     return engine
 
 
