@@ -245,7 +245,7 @@ while IFS= read -r variable; do
     case "$variable" in
         WLK_IMAGE | WLK_ENGINE | WLK_NAME | WLK_MEMORY | WLK_STATE_VOLUME | WLK_SITE_MODELS | WLK_TEGRA_RELEASE) ;; # for us
         WLK_PREFIX | WLK_CONFIG | WLK_STATE | WLK_UNITS | WLK_INSTANCE | WLK_LISTEN | WLK_GPUS) ;; # for service.sh,
-        WLK_ENGINE_SECONDS | WLK_START_SECONDS | WLK_START_TRIES) ;;                               # these too
+        WLK_ENGINE_SECONDS | WLK_START_SECONDS | WLK_START_TRIES | WLK_WATCH_SECONDS) ;;           # these too
         WLK_HOST | WLK_PORT | WLK_MODELS_DIR | WLK_STATE_DIR | WLK_ENV_FILE) ;; # fixed by the image
         WLK_TOKEN_FILE | WLK_JOURNAL) ;;                                            # of this machine
         *) [ -n "${settings[$variable]:-}" ] || options+=(--env "$variable") ;;

@@ -13,8 +13,8 @@ The steps of the units of the appliance; `systemctl start wlk` takes them all.
   load    hand the image of this release to the engine, if it has not got it
   cert    make the server's certificate, or renew it, if that is due
   serve   run the server in its container, in front
-  ready   wait until it serves; fail with the reason if it does not come to that. Where the unit has a watchdog, go on
-          behind: ask the server for its health, and tell systemd while it is well
+  ready   wait until it serves; fail with the reason if it does not come to that. Then go on behind: ask the server for
+          its health, and tell systemd while it is well (WatchdogSec of the unit)
   clear   remove what is left of its container
   try     start the image of this release aside, without a network, stream recordings through it, and compare the text
 
@@ -147,8 +147,8 @@ serve() {
     esac
 }
 
-# Tell systemd that all is well, where it waits for that.
-beat() { [ -z "${WATCHDOG_USEC:-}" ] || systemd-notify WATCHDOG=1 || true; }
+# Tell systemd that all is well; where it does not wait for that, it takes no notice.
+beat() { [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify WATCHDOG=1 || true; }
 
 # What a server answers that is asked for its health; an engine that hangs is no answer either.
 health() {
@@ -190,7 +190,7 @@ ready() {
     if wait_ready "$container" main_alive; then
         [ -z "${RUNTIME_DIRECTORY:-}" ] || restarts >"$served"
         say "serving ${WLK_MODEL:-$(first_model)} on port ${WLK_PORT:-8000}"
-        [ -z "${WATCHDOG_USEC:-}" ] || watch </dev/null &
+        [ -z "${NOTIFY_SOCKET:-}" ] || watch </dev/null &
         return
     fi
     if main_alive; then
@@ -207,7 +207,7 @@ watch() {
     local said
     while main_alive; do
         if said="$(health "$container")"; then beat; else echo "wlk: not well: $(tail -n 1 <<<"$said")"; fi
-        sleep "$((WATCHDOG_USEC / 6000000 + 1))"
+        sleep "${WLK_WATCH_SECONDS:-20}"
     done
 }
 

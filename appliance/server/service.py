@@ -43,7 +43,6 @@ STOP_GRACE_S = 5.0
 STOP_S = 9.0
 """A stop takes no longer, whatever hangs; who stops this process waits longer before a kill (docs/reliability.md)."""
 
-
 STUCK_S = 180.0
 """Inference that has brought nothing for so long hangs: the server is ill, and who watches it may start it again."""
 
@@ -146,14 +145,8 @@ class Service:
         threading.Thread(target=load, name="load-engine", daemon=True).start()
 
     def _load(self) -> Models:
-        # Beside loading, which takes longer; and what it finds says more than what loading makes of it.
-        with ThreadPoolExecutor(1, thread_name_prefix="check") as beside, contextlib.ExitStack() as undo:
-            whole = beside.submit(check_intact, self._pair)
-            undo.callback(whole.result)
-            models = load_models(self.settings, self._pair, self._vad_file, self._diarizer)
-            undo.callback(models.close)
-            whole.result()
-            undo.pop_all()
+        check_intact(self._pair)  # first, for it says more of a damaged file than what loading makes of that
+        models = load_models(self.settings, self._pair, self._vad_file, self._diarizer)
         models.engine.watch(self.metrics.took, self.metrics.replaced)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()

@@ -8,6 +8,7 @@ from appliance.errors import ApplianceError
 from tests.boot.box import Box, lacking
 from tests.boot.rootfs import PODMAN, ensure_rootfs
 from tests.boot.site import Site
+from tests.boot.test_service import SOON
 from tests.conftest import Spoken, missing
 from tests.delivery.releases import Release
 
@@ -99,7 +100,7 @@ def test_a_unit_of_quadlet_serves_where_it_is_asked_for(site: Site, release: Rel
 
     # One that hangs comes back too, sooner than it would by itself.
     box.run("mkdir", "--parents", "/run/systemd/system/wlk.service.d")
-    box.run("tee", "/run/systemd/system/wlk.service.d/soon.conf", input_text="[Service]\nWatchdogSec=20s\n")
+    box.run("tee", "/run/systemd/system/wlk.service.d/soon.conf", input_text=SOON)
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "restart", "wlk")
     box.engine("kill", "--signal=STOP", "wlk-service")

@@ -243,7 +243,7 @@ def test_systemd_hears_that_all_is_well_only_while_the_server_says_so(installed:
         return wait_until(lambda: beats() > count)
 
     with subprocess.Popen(["sleep", "600"]) as server, (root / "said").open("w") as said:
-        environment = {"MAINPID": str(server.pid), "NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "6000000"}
+        environment = {"MAINPID": str(server.pid), "NOTIFY_SOCKET": "/nowhere", "WLK_WATCH_SECONDS": "0.5"}
         places = {"WLK_CONFIG": f"{root}/config", "WLK_STATE": f"{root}/state", "WLK_ENGINE": "docker"}
         starting = subprocess.Popen(
             ["bash", installed.release / "service.sh", "ready"],

@@ -121,6 +121,8 @@ def test_a_certificate_of_the_site_that_is_out_of_date(
     with running([*more, *flags], tmp_path / "state") as server:
         server.wait_for(f"still serving with the certificate that is there: .*{said}")
         assert report(server)["warning"] == code
+        if code != "certificate_expired":
+            return
         new = put_foreign(tmp_path / "new")
         own.key.write_bytes(new.key.read_bytes())
         own.certificate.write_bytes(new.certificate.read_bytes())
