@@ -1,13 +1,13 @@
 """One act of a client, from its connection to the last word or to what ended it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from appliance.bench.clips import Clip, SpokenWord
+from appliance.bench.clips import Clip
 from appliance.bench.events import EventLog
 from appliance.bench.figures import Latency, latencies, standing_since
 from appliance.client import ClientOptions, ClientStream, Transcript, open_stream
@@ -98,8 +98,6 @@ class _Player:
         self._done = done
         self._log = EventLog()
         self._started_s = 0.0
-        self._paused: tuple[float, float] | None = None
-        """(Where in the audio, for how long) nothing was sent."""
 
     async def play(self, stream: ClientStream) -> None:
         """To the end of the stream, or what raises before it."""
@@ -137,7 +135,7 @@ class _Player:
                 if act.trouble == "slow":
                     troubles.append(asyncio.create_task(self._relay.hold(act.seconds)))
                 if act.trouble == "pause":
-                    waited_s, self._paused = act.seconds, (due_s, act.seconds)
+                    waited_s = act.seconds
                     await asyncio.sleep(waited_s)
             ahead_s = self._started_s + due_s + waited_s - loop.time()
             if ahead_s > 0:
@@ -169,14 +167,7 @@ class _Player:
         done.text = self._log.committed
         if done.end == "done" and self._log.tentative:
             done.wrong.append(f"the last state has tentative text: {self._log.tentative[-60:]!r}")
-        if self._act.form in EXACT and self._act.trouble in ("none", "pause", "silence", "stop"):
-            words = self._spoken()
+        if self._act.form in EXACT and self._act.trouble in ("none", "silence", "stop"):
+            words = self._clip.words
             done.committed = latencies(words, standing_since(self._log, language, shown=False), language)
             done.shown = latencies(words, standing_since(self._log, language, shown=True), language)
-
-    def _spoken(self) -> Sequence[SpokenWord]:
-        """The words at the times at which they were sent."""
-        if self._paused is None:
-            return self._clip.words
-        at_s, length_s = self._paused
-        return [replace(word, end_s=word.end_s + (length_s if word.end_s > at_s else 0)) for word in self._clip.words]
