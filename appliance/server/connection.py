@@ -15,7 +15,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from appliance.errors import ApplianceError
-from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control
+from appliance.server.protocol import Close, Options, config_event, dump, error_event, parse_control, pong
 from appliance.server.refusals import restarting
 from appliance.server.service import STOP_GRACE_S, Service
 from appliance.server.streams import stream_options
@@ -178,7 +178,7 @@ class Connection:
             await self._end()
             return None
         if kind == "ping":
-            return {"type": "pong"} | ({"id": message["id"]} if "id" in message else {})
+            return pong(message)
         if kind == "config":
             language = message.get("language")
             if not isinstance(language, str):
