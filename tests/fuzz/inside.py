@@ -25,7 +25,7 @@ CURRENT_BYTES = 1 << 20
 _HEAD = struct.Struct("<QQ")
 _WRITTEN_EVERY_S = 0.5
 _MOST_KINDS = 20
-_BY_CHANCE = 0.2
+_BY_CHANCE = 0.02
 """Part of the inputs made by chance where the others are led by coverage, which is slow to find what is well-formed."""
 _SETTLED = 0.1
 """Part of the run after which memory is taken as that of the start: libraries and caches are there by then."""

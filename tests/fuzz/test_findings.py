@@ -8,8 +8,9 @@ import pytest
 
 from tests.fuzz.bundles import single, text
 from tests.fuzz.material import recordings, wav
-from tests.fuzz.pairs import TINY, ct2_variable, model_bin
+from tests.fuzz.pairs import TINY, ct2_file, ct2_variable, model_bin
 from tests.fuzz.targets import load
+from tests.fuzz.targets.translation import contents
 
 
 def _noted_wav(note: bytes) -> bytes:
@@ -51,6 +52,12 @@ def _checkpoint(**sizes: int) -> bytes:
     return out.getvalue()
 
 
+def _translator() -> bytes:
+    halves = ("encoder", "decoder")
+    names = ("decoder/embeddings/weight", *(f"{half}/position_encodings/encodings" for half in halves))
+    return ct2_file({name: ct2_variable(name, (), 1, b"\1") for name in names}, "TransformerSpec")
+
+
 FINDINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "half a character in a ping": ("control", lambda: b'{"type": "ping", "id": "\\ud800"}'),
     "no number in a ping": ("control", lambda: b'{"type": "ping", "id": NaN}'),
@@ -80,6 +87,20 @@ FINDINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "two numbers of heads": ("model_bin", lambda: _model_with("encoder/num_heads", (2,), b"\1\1")),
     "a norm of another size": ("model_bin", lambda: _model_with("decoder/layer_norm/gamma", (3,), bytes(12), kind=0)),
     "a deep record": ("pair_json", lambda: b"p" + b"[" * 100_000),
+    "a tokenizer that is none": ("translation", lambda: b"t{}"),
+    "a tokenizer without an unknown": (
+        "translation",
+        lambda: b"t" + contents()["tokenizer.json"].replace(b"<unk>", b"u"),
+    ),
+    "a vocabulary that is a number": ("translation", lambda: b"v5"),
+    "a deep vocabulary": ("translation", lambda: b"v" + b"[" * 100_000),
+    "a deep configuration": ("translation", lambda: b"c" + b"[" * 100_000),
+    "embeddings without axes": ("translation", lambda: b"m" + _translator()),
+    "a sound of one sample a second": ("audio_file", lambda: wav(1, 1, 32, bytes(32000), tag=3)),
+    "a sound of 48 million samples a second": (
+        "audio_stream",
+        lambda: b"\0\0" + wav(48_000_001, 1, 32, bytes(32000), tag=3),
+    ),
     "a billion layers": ("checkpoint", lambda: _checkpoint(n_text_layer=10**9)),
     "a pickle of nothing": ("checkpoint", lambda: b"\x80\x02."),
     "a pickle of a number where a list is": ("checkpoint", lambda: b"\x80\x02K\1a."),
