@@ -122,9 +122,14 @@ def read_answer(line: bytes) -> Segment | Heard:
         words = tuple(Word(**word) for word in fields.pop("words"))
         return Segment(tokens=tuple(fields.pop("tokens")), words=words, **fields)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ApplianceError(
-            "the process that works on files said what it should not", "send the file again", code="internal"
-        ) from error
+        raise not_ours() from error
+
+
+def not_ours() -> ApplianceError:
+    """What a process says that is broken."""
+    return ApplianceError(
+        "the process that works on files said what it should not", "send the file again", code="internal"
+    )
 
 
 def _line(message: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,5 @@
 """Every target in short: real inputs are taken, and some hundreds that are made of them taken, or refused as told."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies
 
@@ -12,10 +10,8 @@ _SLOWER = 10.0
 _EXAMPLES = {"nemo": 10, "session": 40, "verify_script": 40}
 
 
-def targets() -> Iterator[object]:
-    marks = {"nemo": pytest.mark.nemo, "session": pytest.mark.model}
-    for name in NAMES:
-        yield pytest.param(name, marks=[marks[name]] if name in marks else [])
+MARKS = {"nemo": pytest.mark.nemo, "session": pytest.mark.model}
+TARGETS = [pytest.param(name, marks=[MARKS[name]] if name in MARKS else []) for name in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +25,14 @@ def target(request: pytest.FixtureRequest) -> Target:
     return load(name)
 
 
-@pytest.mark.parametrize("target", targets(), indirect=True)
+@pytest.mark.parametrize("target", TARGETS, indirect=True)
 def test_real_inputs_are_taken(target: Target) -> None:
     for data in target.seeds:
         assert target.attempt(data, _SLOWER)[0], data[:100]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("target", targets(), indirect=True)
+@pytest.mark.parametrize("target", TARGETS, indirect=True)
 def test_made_inputs_are_taken_or_refused(target: Target) -> None:
     @seed(20261122)
     @settings(
