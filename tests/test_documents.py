@@ -16,7 +16,7 @@ from appliance.pair.weight_names import decoder_shapes
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
-WRITTEN = ("client", "embedding", "journal", "models", "troubleshooting", "transcribe", "tuning")
+WRITTEN = ("client", "embedding", "journal", "models", "security", "troubleshooting", "transcribe", "tuning")
 
 
 @cache

@@ -194,6 +194,8 @@ def _unlike(encoder: Ct2File, norm: NDArray[Any] | None) -> bool:
     if norm is None or encoder.variable(_NORM_CT2).dtype not in ("float16", "float32"):
         return False
     ours = encoder.array(_NORM_CT2).astype(np.float32)
+    if ours.shape != norm.shape:
+        return True
     return bool(np.linalg.norm(ours - norm.astype(np.float32)) > _ROUNDING * np.linalg.norm(ours))
 
 

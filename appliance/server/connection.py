@@ -23,6 +23,7 @@ from appliance.server.protocol import (
     dump,
     error_event,
     parse_control,
+    pong,
 )
 from appliance.server.refusals import restarting
 from appliance.server.service import STOP_GRACE_S, Service
@@ -197,7 +198,7 @@ class Connection:
             await self._end()
             return None
         if kind == "ping":
-            return {"type": "pong"} | ({"id": message["id"]} if "id" in message else {})
+            return pong(message)
         if kind == "config":
             language = message.get("language")
             if not isinstance(language, str):

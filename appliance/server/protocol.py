@@ -117,11 +117,18 @@ def parse_control(text: str) -> dict[str, Any]:
         raise ApplianceError(f"text message of over {MAX_TEXT_CHARS} characters", hint, code="bad_message")
     try:
         message = json.loads(text)
+        # What is answered with a part of it must be sayable: NaN is no JSON, and half a character is no text.
+        json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ApplianceError("text message is not JSON", hint, code="bad_message") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ApplianceError("text message is no JSON object with a type", hint, code="bad_message")
     return message
+
+
+def pong(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a ping."""
+    return {"type": "pong"} | ({"id": message["id"]} if "id" in message else {})
 
 
 def close_code(error: ApplianceError) -> Close:
