@@ -1,0 +1,131 @@
+"""What a sealed process can do, and what not: each in one of its own, for it can't be undone; and in a real server."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Spoken
+from tests.server.running import committed, field_client, opened, pcm, pieces, running, updates, word_errors
+
+BEGIN = """
+import ctypes, errno, os, socket, subprocess, sys, threading
+from appliance.server.sealing import seal
+listener = socket.create_server(("127.0.0.1", 0))
+early = socket.create_connection(listener.getsockname())
+accepted, _ = listener.accept()
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+go, said = threading.Event(), []
+def later():
+    go.wait()
+    try:
+        said.append(socket.socket())
+    except OSError as error:
+        said.append(error.errno)
+thread = threading.Thread(target=later)
+thread.start()
+seal()
+def refused(attempt):
+    try:
+        found = attempt()
+    except OSError as error:
+        assert error.errno == errno.EACCES, error
+    else:
+        raise AssertionError(f"{attempt} is possible: {found}")
+"""
+
+
+def run(body: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + body + "\ngo.set()\nthread.join()"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "family, kind",
+    [
+        ("AF_INET", "SOCK_STREAM"),
+        ("AF_INET6", "SOCK_STREAM"),
+        ("AF_INET", "SOCK_DGRAM"),
+        ("AF_INET", "SOCK_RAW"),
+        ("AF_PACKET", "SOCK_RAW"),
+        ("AF_NETLINK", "SOCK_RAW"),
+        ("AF_VSOCK", "SOCK_STREAM"),
+    ],
+)
+def test_there_are_no_new_sockets(family: str, kind: str) -> None:
+    run(f"refused(lambda: socket.socket(socket.{family}, socket.{kind}))")
+
+
+def test_a_socket_that_is_there_can_not_be_turned_to_somebody_else() -> None:
+    run("""
+import struct
+libc = ctypes.CDLL(None, use_errno=True)
+refused(lambda: accepted.connect(("127.0.0.1", 9)))
+refused(lambda: listener.connect(("127.0.0.1", 9)))
+refused(lambda: datagrams.connect(("127.0.0.1", 9)))
+nobody = struct.pack("<H14x", socket.AF_UNSPEC)  # takes a connection back, so that it could be made anew
+assert libc.connect(accepted.fileno(), nobody, len(nobody)) == -1 and ctypes.get_errno() == errno.EACCES
+refused(lambda: accepted.sendto(b"x", socket.MSG_FASTOPEN, ("127.0.0.1", 9)))
+refused(lambda: accepted.sendmsg([b"x"], [], socket.MSG_FASTOPEN, ("127.0.0.1", 9)))
+""")
+
+
+def test_other_numbers_for_the_same_calls_are_no_way_around() -> None:
+    run("""
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.syscall(ctypes.c_long(425), 8, None) == -1 and ctypes.get_errno() == errno.EACCES  # io_uring_setup
+if os.uname().machine == "x86_64":
+    assert libc.syscall(ctypes.c_long(0x40000000 | 41), 2, 1, 0) == -1 and ctypes.get_errno() == errno.ENOSYS
+""")
+
+
+def test_threads_that_ran_before_and_processes_that_come_after_are_sealed_too() -> None:
+    run("""
+go.set()
+thread.join()
+assert said == [errno.EACCES], said
+inside = "import socket\\ntry:\\n socket.socket()\\nexcept PermissionError:\\n raise SystemExit(7)"
+assert subprocess.run([sys.executable, "-c", inside]).returncode == 7
+status = open("/proc/self/status").read()
+assert "Seccomp:\\t2" in status and "NoNewPrivs:\\t1" in status
+""")
+
+
+def test_what_a_server_does_goes_on() -> None:
+    run("""
+import asyncio
+accepted.sendall(b"to a client")
+assert early.recv(100) == b"to a client"
+one, two = socket.socketpair()
+socket.socket(socket.AF_UNIX).close()
+async def work():
+    process = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)
+    assert (await process.communicate(b"pipes"))[0] == b"pipes"
+    reader, writer = await asyncio.open_connection(sock=early)
+    writer.close()
+asyncio.run(work())
+""")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("flags_", "sealed"), [((), True), (("--allow-outgoing",), False)])
+def test_a_server_seals_itself(
+    flags_: tuple[str, ...], sealed: bool, flags: list[str], librivox: tuple[Spoken, ...], tmp_path: Path
+) -> None:
+    with running([*flags_, *flags], tmp_path) as server:
+        server.wait_for("ready: base")
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        outside = Path("/proc/self/status").read_text()
+        count = [int(text.split("Seccomp_filters:")[1].split()[0]) for text in (status, outside)]
+        assert count[0] - count[1] == int(sealed)
+        with opened(server) as socket:
+            final = updates(field_client(socket, pieces(pcm(librivox[0].path))))[-1]
+        assert word_errors(librivox[0].transcript, committed(final)) <= 2
+        assert any("opens no connection" in line for line in server.lines) is sealed
