@@ -33,7 +33,7 @@ VARIANT = --diarization $(DIARIZATION)
 BUILD_FLAGS = --model $(MODEL) $(VARIANT) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 BUILD_IMAGE = wlk-appliance image build $(BUILD_FLAGS)
 
-.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save bundle push demo test check bench lock clean
+.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save bundle push demo test check audit bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -107,6 +107,9 @@ check: setup ## linters, types, and the tests that need nothing
 	@shellcheck --external-sources $(SHELL_SCRIPTS)
 	@hadolint images/*/Dockerfile
 	@$(UNIT_PYTEST) --deselect tests/scripts/test_lint.py::test_shell_scripts_pass_shellcheck $(PYTEST)
+
+audit: setup ## look for known weaknesses in all locks; where nobody can be asked, it says so (DATABASE=OSV's all.zip of PyPI)
+	@wlk-appliance audit $(if $(DATABASE),--database $(DATABASE))
 
 bench: bake ## measure accuracy, latency and cost of MODEL (BENCH=: more flags, such as --noise)
 	@wlk-appliance bench --model $(MODEL) $(BENCH)
