@@ -74,6 +74,22 @@ def test_every_download_of_the_manifest_is_known_by_its_hash(manifest: Manifest)
         assert terms(item.licence).condition != "its terms are not known here", item.licence
 
 
+BUILDS = [*(ROOT / "images").glob("*/Dockerfile"), *(ROOT / "images").glob("*/*.sh")]
+
+
+def test_every_base_is_named_by_its_digest() -> None:
+    bases = re.findall(r"^ARG BASE=(.*)$", "\n".join(file.read_text() for file in BUILDS), re.MULTILINE)
+    assert len(bases) == 3 and all(re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", base) for base in bases)
+
+
+def test_builds_ask_no_index_and_set_up_takes_nothing_without_a_hash() -> None:
+    lines = [line for file in BUILDS for line in file.read_text().replace("\\\n", " ").splitlines()]
+    calls = [line for line in lines if re.search(r"pip\"? (install|wheel) ", line)]
+    assert len(calls) > 5 and [call for call in calls if "--no-index" not in call] == []
+    for name in ("setup.sh", "nemo.sh"):
+        assert "--require-hashes" in (ROOT / "scripts" / name).read_text()
+
+
 def test_every_source_that_is_compiled_is_one_commit() -> None:
     for folder in (ROOT / "images").iterdir():
         if (folder / "target.mk").is_file():

@@ -71,6 +71,8 @@ check_limit() {
     fi
     if is_number "$found" && [ "$found" -lt 1000000000000 ]; then
         ok "$2" "at most $found"
+    elif [ -z "$found" ] && [ "$path" != / ]; then
+        warning "$2" "not looked at: no group $path" "run this as root, and on the machine itself"
     else
         error "$2" "it may take all that there is: ${found:-no limit}" "$AGAIN"
     fi
