@@ -77,8 +77,8 @@ main() {
     fi
     for number in "${!checks[@]}"; do
         case "${severities[number]}" in error) severity=FAIL ;; warning) severity=warn ;; *) severity=ok ;; esac
-        printf '%-5s %-22s %s\n' "$severity" "${checks[number]}" "${seens[number]}"
-        [ -z "${remedies[number]}" ] || printf '%-5s %-22s -> %s\n' "" "" "${remedies[number]}"
+        printf '%-5s %-28s %s\n' "$severity" "${checks[number]}" "${seens[number]}"
+        [ -z "${remedies[number]}" ] || printf '%-5s %-28s -> %s\n' "" "" "${remedies[number]}"
     done
     printf '\n%s FAIL, %s warn, %s ok: %s\n' "$(count error)" "$(count warning)" "$(count ok)" "$url"
     [ "$(count error)" = 0 ]

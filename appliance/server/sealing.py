@@ -21,6 +21,8 @@ _NUMBER, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16
 """Where `struct seccomp_data` has the call, the machine and the arguments, 8 bytes each."""
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _DENIED, _UNKNOWN = _REFUSE | errno.EACCES, _REFUSE | errno.ENOSYS
+_NOBODY = _REFUSE | errno.ECONNREFUSED
+"""What libraries that look for a service of the machine take as an answer, and do without."""
 _OTHER_CALLS = 0x40000000
 """From here on amd64 has the calls of x32, which do the same under other numbers."""
 _FAST_OPEN = 0x20000000
@@ -78,8 +80,10 @@ def _filter(calls: _Calls) -> Iterator[bytes]:
     yield _row(_LOAD, _NUMBER)
     if calls.machine == _CALLS["x86_64"].machine:
         yield from _when(_AT_LEAST, _OTHER_CALLS, [_row(_RETURN, _UNKNOWN)])
-    for refused in (calls.connect, calls.io_uring_setup):  # which would do all that a filter can't see
-        yield from _when(_EQUAL, refused, [_row(_RETURN, _DENIED)])
+    yield from _when(_EQUAL, calls.connect, [_row(_RETURN, _NOBODY)])
+    yield from _when(
+        _EQUAL, calls.io_uring_setup, [_row(_RETURN, _DENIED)]
+    )  # it does the same, where no filter sees it
     local = _when(_EQUAL, socket.AF_UNIX, [_row(_RETURN, _ALLOW)])
     yield from _when(_EQUAL, calls.socket, [_argument(0), *local, _row(_RETURN, _DENIED)])
     for number, flags in calls.sends:

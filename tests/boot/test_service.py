@@ -232,7 +232,7 @@ def test_an_operator_sees_how_closed_it_is(site: Site) -> None:
     def rows() -> tuple[int, dict[str, tuple[str, str]]]:
         done = site.box.run("/opt/wlk/current/harden-check.sh", check=False)
         found = [line for line in done.stdout.splitlines() if line[:6].strip()]
-        return done.returncode, {line[6:28].strip(): (line[:6].strip(), line[28:].strip()) for line in found}
+        return done.returncode, {line[6:34].strip(): (line[:6].strip(), line[34:].strip()) for line in found}
 
     status, seen = rows()
     assert (status, {name: row for name, row in seen.items() if row[0] == "FAIL"}) == (0, {})

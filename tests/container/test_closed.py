@@ -175,7 +175,7 @@ def test_an_operator_sees_the_same_from_outside(engine: Engine, closed: str) -> 
         text=True,
         check=False,
     )
-    rows = {line[6:28].strip(): line[:6].strip() for line in done.stdout.splitlines() if line[:6].strip()}
+    rows = {line[6:34].strip(): line[:6].strip() for line in done.stdout.splitlines() if line[:6].strip()}
     wanted = ("tls1", "ciphers", "content policy", "tokens", "user", "capabilities", "new privileges", "system calls")
     assert {rows[name] for name in (*wanted, "file system", "memory", "processes", "open port", "way out")} == {"ok"}
 
@@ -195,6 +195,6 @@ def test_a_container_that_is_weakened_fails(engine: Engine, image: LocalImage) -
         )
     finally:
         engine.run(["rm", "--force", "--volumes", name], check=False, capture=True)
-    failed = {line[6:28].strip() for line in done.stdout.splitlines() if line.startswith("FAIL")}
+    failed = {line[6:34].strip() for line in done.stdout.splitlines() if line.startswith("FAIL")}
     wanted = {"user", "capabilities", "new privileges", "system calls", "file system", "memory", "network"}
     assert done.returncode == 1 and wanted <= failed, done.stdout

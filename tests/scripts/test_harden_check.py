@@ -38,7 +38,7 @@ def look(*words: str, **variables: str) -> tuple[int, Rows]:
     rows: Rows = {}
     for line in done.stdout.splitlines():
         if line[:6].strip() in ("ok", "warn", "FAIL"):
-            name, seen = line[6:28].strip(), line[28:].strip()
+            name, seen = line[6:34].strip(), line[34:].strip()
             rows[name] = (line[:6].strip(), seen)
     return done.returncode, rows
 
