@@ -104,3 +104,7 @@ def test_every_setting_of_the_file_is_explained_and_known_to_the_server() -> Non
     for name in names:
         place = next(number for number, row in enumerate(rows) if row.startswith(f"{name}="))
         assert rows[place - 1].startswith("# "), f"{name} is not explained"
+
+
+def test_an_installed_box_lets_its_own_page_alone_connect() -> None:
+    assert "WLK_ALLOWED_ORIGINS=same" in (ROOT / "systemd/wlk.env").read_text(encoding="utf-8").splitlines()
