@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "wheels": "download the locked wheels of a target",
     "sources": "fetch the source code that a target compiles",
     "image": "build or save a container image, list targets, show or compare archives",
+    "audit": "look for known weaknesses in all locked packages",
     "bundle": "make and check what is carried to a site, and the keys that sign it",
     "rollback": "on an installed device, return to the release before",
     "push": "copy an image that was built here into a registry, and read it back",

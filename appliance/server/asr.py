@@ -10,6 +10,7 @@ from appliance.errors import ApplianceError
 from appliance.log import session
 from appliance.server.access import Client, peer, selected_subprotocol
 from appliance.server.connection import Connection
+from appliance.server.headers import HEADERS
 from appliance.server.protocol import Close, close_code, dump, error_event, parse_options
 from appliance.server.refusals import refusal, restarting
 from appliance.server.service import Service
@@ -37,7 +38,9 @@ async def _serve(socket: WebSocket, service: Service, name: str) -> None:
     except ApplianceError as error:
         log.info("%s: %s (%s, before the handshake)", client, error.message, error.code)
         service.metrics.refused(error.code)
-        await socket.send_denial_response(refusal(socket.url.path, error))
+        answer = refusal(socket.url.path, error)
+        answer.headers.update(HEADERS)  # which uvicorn puts before all others
+        await socket.send_denial_response(answer)
         return
     await socket.accept(subprotocol=selected_subprotocol(socket))
     try:

@@ -11,12 +11,14 @@ import uvicorn
 
 from appliance.errors import ApplianceError
 from appliance.server.app import create_app
+from appliance.server.headers import HEADERS
 from appliance.server.keeping import open_journal
 from appliance.server.models import locate, locate_diarizer
 from appliance.server.rotation import Rotation
+from appliance.server.sealing import seal
 from appliance.server.service import STOP_S, Service
 from appliance.server.settings import Settings, describe, unknown_variables
-from appliance.server.tls import prepare
+from appliance.server.tls import harden, prepare
 from appliance.server.wire import Requests, Wire
 from appliance.speech.memory import share_one_arena
 
@@ -78,6 +80,8 @@ def run_server(settings: Settings) -> None:
     files = kept.files if kept else None
     rotation = Rotation(settings, kept) if kept else None
     listener = bind(settings.host, settings.port)
+    if not settings.allow_outgoing:
+        close_off()
     for remark in unknown_variables():
         log.warning(remark)
     service = Service(settings, pair, vad_file, diarizer, journal)
@@ -91,6 +95,7 @@ def run_server(settings: Settings) -> None:
         create_app(service, leave, files.authority if files else None),
         http=Requests,
         ws=Wire,
+        headers=list(HEADERS.items()),
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -104,6 +109,7 @@ def run_server(settings: Settings) -> None:
         timeout_graceful_shutdown=2,
         ssl_certfile=files.certificate if files else None,
         ssl_keyfile=files.key if files else None,
+        ssl_context_factory=(lambda config, make: harden(make())) if files else None,
     )
     # uvicorn's own lines name whole addresses, and those may hold a token.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -119,6 +125,17 @@ def run_server(settings: Settings) -> None:
             f"the models could not be loaded: {type(service.failure).__name__}: {service.failure}",
             "is there enough memory, and are the model files whole? wlk-appliance selftest tries them alone",
         ) from service.failure
+
+
+def close_off() -> None:
+    """Have the kernel see to it that nothing is reached from here; where it can't, that is said."""
+    try:
+        seal()
+        log.info("this server opens no connection: the kernel refuses it any")
+    except OSError as error:
+        log.warning(
+            "this server opens no connection, but the kernel can't be told to refuse it any: %s", error.strerror
+        )
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     allowed_origins: Names = Field(
         ("*",), description="web origins whose pages may connect, by commas: *, same, or https://name[:port]"
     )
+    allow_outgoing: bool = Field(
+        False, description="let the server's processes open connections, which only libraries of a GPU may want to"
+    )
     tls: bool = Field(True, description="serve https and wss; off only behind a proxy that does")
     tls_cert: Path | None = Field(None, description="own certificate (PEM, with its chain), not one of the local CA")
     tls_key: Path | None = Field(None, description="private key of --tls-cert (PEM)")

@@ -11,9 +11,10 @@ from asyncio.transports import BaseTransport
 
 import h11
 from uvicorn._types import ASGIReceiveEvent
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+
+from appliance.server.headers import Protocol
 
 MAX_BYTES_PER_S = 8 * 1024 * 1024
 """Ten times what raw 32-bit audio at 192 kHz takes; a recording that is sent as fast as it can be heard needs less."""
@@ -136,7 +137,7 @@ class Wire(WebSocketsSansIOProtocol):
             self.transport.abort()  # a close would wait for what was sent, and nobody takes it
 
 
-class Requests(H11Protocol):
+class Requests(Protocol):
     """A connection until its request is there: one that sends nothing, or headers without an end, is closed."""
 
     _deadline: TimerHandle | None = None

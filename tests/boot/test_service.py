@@ -246,6 +246,41 @@ def test_a_token_is_asked_for_and_stands_in_no_command_line(site: Site) -> None:
         site.hears()
 
 
+def test_an_operator_sees_how_closed_it_is(site: Site) -> None:
+    """The units here by the systemd that runs them, the container by the kernel; and one that is loosened."""
+
+    def rows() -> tuple[int, dict[str, tuple[str, str]]]:
+        done = site.box.run("/opt/wlk/current/harden-check.sh", check=False)
+        found = [line for line in done.stdout.splitlines() if line[:6].strip()]
+        return done.returncode, {line[6:34].strip(): (line[:6].strip(), line[34:].strip()) for line in found}
+
+    status, seen = rows()
+    assert (status, {name: row for name, row in seen.items() if row[0] == "FAIL"}) == (0, {})
+    inside = (
+        "user",
+        "capabilities",
+        "new privileges",
+        "system calls",
+        "file system",
+        "memory",
+        "processes",
+        "open port",
+    )
+    units = ("wlk.service", "wlk-load.service", "wlk-cert.service")
+    around = ("tls1_3", "ciphers", "certificate", "settings", "state", "private key", "programs", "process list")
+    assert {seen[name][0] for name in (*inside, "way out", *units, *around)} == {"ok"}
+    site.box.run("mkdir", "-p", "/etc/systemd/system/wlk-cert.service.d")
+    loose = "[Service]\nProtectSystem=no\nPrivateDevices=no\nSystemCallFilter=\nCapabilityBoundingSet=~\n"
+    site.box.run("tee", "/etc/systemd/system/wlk-cert.service.d/loose.conf", input_text=loose)
+    site.box.run("systemctl", "daemon-reload")
+    site.box.run("chmod", "0644", "/etc/wlk/wlk.env")
+    status, seen = rows()
+    site.box.run("rm", "-r", "/etc/systemd/system/wlk-cert.service.d")
+    site.box.run("chmod", "0600", "/etc/wlk/wlk.env")
+    site.box.run("systemctl", "daemon-reload")
+    assert (status, seen["settings"][0], seen["wlk-cert.service"][0]) == (1, "FAIL", "FAIL")
+
+
 def test_the_doctor_sees_what_is_well_and_what_is_not(site: Site) -> None:
     def findings() -> tuple[int, dict[str, tuple[str, str]]]:
         done = site.box.run("/opt/wlk/current/doctor.sh", "--json", check=False)
