@@ -152,8 +152,8 @@ class Process:
                 self._take(message[0])
         except wire.GarbledError as error:
             garbled = f"answered senselessly: {error}"
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill() if garbled else None
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
         with self._lock:
