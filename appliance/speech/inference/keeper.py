@@ -35,6 +35,9 @@ eight times as long as those that are measured at start, and a machine may be bu
 _FADING = 0.99
 """What the slowest turn counts after another one, so that one that nearly hung is forgotten."""
 
+_LAST_TURNS_S = 5.0
+"""What turns may still take once no other process is wanted."""
+
 _TICK_S = 0.5
 _IDLE_TICKS = 10
 """A process that nothing is asked of is asked whether it answers, this often."""
@@ -219,10 +222,10 @@ class Keeper:
             idle = 0 if waited_s else idle + 1
             if self._closed.is_set():
                 process.leave()
-            elif waited_s > self.hangs_after_s:
+            elif waited_s > (_LAST_TURNS_S if self._closing.is_set() else self.hangs_after_s):
                 process.kill(f"gave no answer for {waited_s:.0f} s")
             elif idle >= _IDLE_TICKS:
-                process.ask([])
+                process.probe()
                 idle = 0
 
     def _next_after(self, ended: Process) -> Process | None:
@@ -294,7 +297,7 @@ class Keeper:
         self.on_failure(error)
 
     def retire(self) -> None:
-        """From now on no process takes another's place; turns that can still be made are."""
+        """From now on no process takes another's place; turns that can be made within some seconds still are."""
         with self._state:
             self._closing.set()
             self._state.notify_all()

@@ -85,25 +85,32 @@ class Process:
         """Done when it can be asked; or an `ApplianceError` that says why it can't, or a `LostError`."""
 
     def ask(self, requests: Sequence[Request]) -> "Future[list[Hypothesis]]":
-        """What the passes find; or a `FailedError`, or a `LostError`. Without requests: whether it answers at all.
+        """What the passes find; or a `FailedError`, or a `LostError`.
 
         Waits while the process does not read; then it hangs, and it is for others to `kill` it.
         """
-        return self._ask({"requests": wire.pack_requests(requests)}, requests)
+        with self._sending:
+            return self._ask({"requests": wire.pack_requests(requests)}, requests)
+
+    def probe(self) -> None:
+        """Ask whether it answers at all, where nobody asks it anything just now. Never waits."""
+        if self._sending.acquire(blocking=False):
+            try:
+                self._ask({"requests": []})
+            finally:
+                self._sending.release()
 
     def _ask(self, header: wire.Header, requests: Sequence[Request] = ()) -> "Future[list[Hypothesis]]":
         asked = _Asked()
         number = next(self._numbers)
-        with self._sending:
-            with self._lock:
-                if self.end:
-                    asked.answer.set_exception(LostError(self.end))
-                    return asked.answer
-                self._asked[number] = asked
-            with contextlib.suppress(OSError):  # it has ended; who reads its answers tells all who wait
-                wire.send(
-                    cast(RawIOBase, self._process.stdin), {"id": number, **header}, [one.window for one in requests]
-                )
+        with self._lock:
+            if self.end:
+                asked.answer.set_exception(LostError(self.end))
+                return asked.answer
+            self._asked[number] = asked
+        windows = [one.window for one in requests]
+        with contextlib.suppress(OSError):  # it has ended; who reads its answers tells all who wait
+            wire.send(cast(RawIOBase, self._process.stdin), {"id": number, **header}, windows)
         return asked.answer
 
     def waited(self, more_s: float) -> float:
@@ -130,8 +137,10 @@ class Process:
         """Let it end by itself, and end it where it does not."""
         with self._lock:
             self.end = self.end or "was not needed any more"
-        with contextlib.suppress(OSError), self._sending:
-            cast("IO[bytes]", self._process.stdin).close()
+        if self._sending.acquire(timeout=_END_S):
+            with contextlib.suppress(OSError):
+                cast("IO[bytes]", self._process.stdin).close()
+            self._sending.release()
         if not self.ended.wait(_END_S):
             self.kill("does not end")
             self.ended.wait(_END_S)
@@ -143,8 +152,8 @@ class Process:
                 self._take(message[0])
         except wire.GarbledError as error:
             garbled = f"answered senselessly: {error}"
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill() if garbled else None
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
         with self._lock:

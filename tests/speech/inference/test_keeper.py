@@ -292,6 +292,17 @@ def test_closed_while_another_is_started_nobody_waits(
         assert turn.result(LIMIT_S) == ["closed"]
 
 
+def test_retired_nobody_waits_long_for_one_that_hangs(keeps: Callable[..., Kept]) -> None:
+    kept = keeps()
+    assert kept.said(1) == [[1, 2]] and kept.hangs_after_s == 30.0
+    with ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(kept.said, STOP)
+        while not kept._running:
+            threading.Event().wait(0.01)
+        kept.retire()
+        assert turn.result(25) == ["closed"]
+
+
 ORPHAN = """
 import os, signal, sys
 from tests.speech.inference.test_keeper import Kept, asked
