@@ -42,6 +42,8 @@ _CLOSE_BY_CODE = {
     "bad_request": Close.POLICY,
     "unsupported_language": Close.POLICY,
     "idle_timeout": Close.POLICY,
+    "unknown_session": Close.POLICY,
+    "taken_over": Close.POLICY,
 }
 _RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "too_many_files": 10, "restarting": 5}
 _YES, _NO = ("true", "1"), ("false", "0")
@@ -62,6 +64,8 @@ class Options:
     diarization: bool = False
     target_language: str = ""
     """To translate into; empty: no translation."""
+    resume: bool = False
+    """Whether the client would come back after its connection dropped."""
 
 
 def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
@@ -73,6 +77,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     mode = _choice(query, "mode", ("full", "diff"))
     audio = _choice(query, "format", ("auto", "s16le", "f32le"))
     words = _choice(query, "words", _NO + _YES)
+    resume = _choice(query, "resume", _NO + _YES)
     told_apart = _choice(query, "diarization", _YES + _NO if settings.diarization else _NO + _YES)
     if told_apart in _YES and not settings.diarization:
         raise _bad_parameter("diarization", told_apart, "false, as this server does not tell speakers apart")
@@ -91,6 +96,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
         rate_hz=int(rate),
         diarization=told_apart in _YES,
         target_language=query.get("target_language", settings.target_language) if settings.translation_dir else "",
+        resume=resume in _YES,
     )
 
 
@@ -124,8 +130,10 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
     return event
 
 
-def config_event(settings: Settings, options: Options, session: str) -> dict[str, Any]:
-    """The server's first message."""
+def config_event(
+    settings: Settings, options: Options, session: str, resume: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The server's first message. ``resume``: how the session is had back after its connection dropped."""
     event: dict[str, Any] = {
         "type": "config",
         "useAudioWorklet": settings.pcm_input or options.format != "auto",
@@ -137,6 +145,8 @@ def config_event(settings: Settings, options: Options, session: str) -> dict[str
     }
     if options.target_language:
         event["target_language"] = options.target_language
+    if resume:
+        event["resume"] = dict(resume)
     return event
 
 

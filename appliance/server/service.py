@@ -5,7 +5,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,6 +15,7 @@ from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
 from appliance.server.files.desk import Desk
+from appliance.server.kept import Kept
 from appliance.server.memory import release_code, trim_until
 from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
@@ -63,6 +64,9 @@ class Service:
         self._diarizer = diarizer
         self._models: Models | None = None
         self._connections: dict[Stoppable, Client] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self.kept = Kept()
+        """Sessions whose clients may come back."""
         self._idle = asyncio.Event()
         self._closed = threading.Event()
         self._started = time.monotonic()
@@ -71,6 +75,7 @@ class Service:
             pair.name,
             ready=lambda: self.status == "ready",
             sessions=lambda: len(self._connections),
+            away=lambda: self.kept.away,
             places=lambda: self.places,
             waiting=lambda: self._models.engine.waiting if self._models else 0,
             files=lambda: self.files.depth,
@@ -185,6 +190,12 @@ class Service:
             self._connections.pop(connection, None)
             if not self._connections:
                 self._idle.set()
+
+    def keep_running(self, session: Coroutine[Any, Any, None]) -> None:
+        """Run a session, which may outlive the socket that it began on."""
+        task = asyncio.create_task(session)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def stop(self) -> None:
         """Ask all connections to end, and wait for them a bounded time."""

@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(
         120.0, gt=0, le=86400, description="seconds without a message after which a client's stream is ended"
     )
+    resume_window: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="seconds that a stream waits for a client that dropped and may come back; 0: none",
+    )
     max_upload_mb: int = Field(
         500, ge=1, le=100_000, description="largest file that may be sent to be transcribed, in MB"
     )

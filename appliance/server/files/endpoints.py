@@ -17,10 +17,10 @@ from appliance.batch.job import Heard, Job, Segment
 from appliance.errors import ApplianceError
 from appliance.log import session
 from appliance.server.access import peer
-from appliance.server.connection import SEND_TIMEOUT_S
 from appliance.server.files import openai, whisperx
 from appliance.server.files.form import Form, received
 from appliance.server.files.result import Result
+from appliance.server.lines import SEND_TIMEOUT_S
 from appliance.server.refusals import openai_error
 from appliance.server.service import Service
 from appliance.speech.hypothesis import Task
