@@ -5,7 +5,9 @@ its place, its stream and its decoder; after the window it ends as one whose cli
 """
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -29,7 +31,7 @@ class Line:
         """How it ends: the code to close it with, the error to tell first, or a `WebSocketDisconnect`: it is gone."""
         self._socket = socket
         self._sending = asyncio.Lock()
-        self._waiting: asyncio.Timeout | None = None
+        self._waiting: set[asyncio.Timeout] = set()
 
     async def receive(self, timeout_s: float) -> dict[str, Any]:
         """The client's next message. One task at a time.
@@ -41,14 +43,12 @@ class Line:
         if self.over.done():
             raise WebSocketDisconnect(1006, "left")
         try:
-            async with asyncio.timeout(timeout_s) as self._waiting:
+            async with self._patience(timeout_s):
                 message: dict[str, Any] = dict(await self._socket.receive())
         except TimeoutError:
             if self.over.done():
                 raise WebSocketDisconnect(1006, "left") from None
             raise
-        finally:
-            self._waiting = None
         if message["type"] == "websocket.disconnect":
             gone = WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
             self.leave(gone)
@@ -75,22 +75,34 @@ class Line:
             if self.over.done():
                 return
             try:
-                await asyncio.wait_for(self._socket.send_text(text), SEND_TIMEOUT_S)
+                async with self._patience(SEND_TIMEOUT_S):
+                    await self._socket.send_text(text)
             except TimeoutError:
                 self.leave(WebSocketDisconnect(1006, "takes no updates"))
             except WebSocketDisconnect as gone:
                 self.leave(gone)
 
     def leave(self, how: Close | ApplianceError | WebSocketDisconnect) -> None:
-        """The session needs it no more. What was said first stays."""
+        """The session needs it no more, and whoever waits for it is woken. What was said first stays."""
         if self.over.done():
             return
         if isinstance(how, Close):
             self.over.set_result(how)
         else:
             self.over.set_exception(how)
-        if self._waiting and not self._waiting.expired():
-            self._waiting.reschedule(asyncio.get_running_loop().time())
+        for waiting in self._waiting:
+            if not waiting.expired():
+                waiting.reschedule(asyncio.get_running_loop().time())
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, timeout_s: float) -> AsyncIterator[None]:
+        """A `TimeoutError` after this time, and as soon as the line is left."""
+        async with asyncio.timeout(timeout_s) as waiting:
+            self._waiting.add(waiting)
+            try:
+                yield
+            finally:
+                self._waiting.discard(waiting)
 
 
 class Lines:

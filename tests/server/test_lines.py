@@ -32,6 +32,8 @@ class Peer:
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.got: list[str] = []
         self.gone = False
+        self.takes = asyncio.Event()
+        self.takes.set()
         scope = {"type": "websocket", "headers": [], "query_string": b""}
         socket = WebSocket(scope, self.inbox.get, self._take)
         socket.client_state = socket.application_state = socket.client_state.CONNECTED
@@ -46,6 +48,7 @@ class Peer:
     async def _take(self, message: Any) -> None:
         if self.gone:
             raise OSError("gone")
+        await self.takes.wait()
         self.got.append(message["text"])
 
 
@@ -87,6 +90,20 @@ def test_leaving_a_line_wakes_who_waits_for_its_next_message() -> None:
         peer.say("unheard")
         with pytest.raises(WebSocketDisconnect):
             await peer.line.receive(60)
+
+    run(test)
+
+
+def test_leaving_a_line_wakes_who_sends_to_one_that_takes_nothing() -> None:
+    async def test() -> None:
+        peer = Peer()
+        peer.takes.clear()
+        sending = [asyncio.create_task(peer.line.send(text)) for text in ("one", "two")]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        peer.line.leave(BROKEN)
+        await asyncio.gather(*sending)
+        assert peer.got == [] and told(peer.line) is BROKEN
 
     run(test)
 
