@@ -9,7 +9,7 @@ const RETRY_MS = [1000, 2000, 4000, 8000];
 const ASK_S = 1;             // of sound between questions how much of it has arrived
 const MAX_UNSENT_S = 120;
 const SECOND_STOP_MS = 1000; // a double click is one
-const COMING_BACK = [...LATER, "restarting", "idle_timeout"];
+const COMING_BACK = [...LATER, "restarting", "idle_timeout", "unknown_session"];
 
 export class Recording {
   state = "idle";          // starting, connecting, live, paused, waiting (for the server), finishing
