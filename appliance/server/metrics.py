@@ -38,6 +38,7 @@ class Metrics:
         *,
         ready: Callable[[], bool],
         sessions: Callable[[], int],
+        away: Callable[[], int],
         places: Callable[[], int],
         waiting: Callable[[], int],
         files: Callable[[], int],
@@ -57,6 +58,7 @@ class Metrics:
         for name, text, sample in (
             ("wlk_ready", "1 while clients are served, 0 while loading, recovering and stopping", ready),
             ("wlk_sessions_active", "Clients that stream now", sessions),
+            ("wlk_sessions_away", "Of these, clients whose connection dropped and that may come back", away),
             ("wlk_sessions_limit", "Clients that may stream at once; 0 until that is measured", places),
             ("wlk_queue_depth", "Streams that wait for their turn", waiting),
             ("wlk_files_pending", "Files that are sent, wait, or are worked on", files),
@@ -66,6 +68,7 @@ class Metrics:
         if journal:
             _add_journal(journal, registry)
         self._sessions = Counter("wlk_sessions", "Sessions that began", registry=registry)
+        self._resumed = Counter("wlk_session_resumes", "Clients that came back to their session", registry=registry)
         self._ends = Counter(
             "wlk_session_ends", "Sessions that ended: done, gone, or the code of an error", ["how"], registry=registry
         )
@@ -116,6 +119,9 @@ class Metrics:
 
     def began(self) -> None:
         self._sessions.inc()
+
+    def resumed(self) -> None:
+        self._resumed.inc()
 
     def ended(self, how: str) -> None:
         """``how``: ``done``, ``gone``, or the code of an error."""

@@ -46,6 +46,8 @@ _CLOSE_BY_CODE = {
     "bad_request": Close.POLICY,
     "unsupported_language": Close.POLICY,
     "idle_timeout": Close.POLICY,
+    "unknown_session": Close.POLICY,
+    "taken_over": Close.POLICY,
 }
 _RETRY_AFTER_S = {
     "not_ready": (2, 4),
@@ -74,6 +76,8 @@ class Options:
     diarization: bool = False
     target_language: str = ""
     """To translate into; empty: no translation."""
+    resume: bool = False
+    """Whether the client would come back after its connection dropped."""
 
 
 def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
@@ -85,6 +89,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     mode = _choice(query, "mode", ("full", "diff"))
     audio = _choice(query, "format", ("auto", "s16le", "f32le"))
     words = _choice(query, "words", _NO + _YES)
+    resume = _choice(query, "resume", _NO + _YES)
     told_apart = _choice(query, "diarization", _YES + _NO if settings.diarization else _NO + _YES)
     if told_apart in _YES and not settings.diarization:
         raise _bad_parameter("diarization", told_apart, "false, as this server does not tell speakers apart")
@@ -103,6 +108,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
         rate_hz=int(rate),
         diarization=told_apart in _YES,
         target_language=query.get("target_language", settings.target_language) if settings.translation_dir else "",
+        resume=resume in _YES,
     )
 
 
@@ -143,8 +149,10 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
     return event
 
 
-def config_event(settings: Settings, options: Options, session: str) -> dict[str, Any]:
-    """The server's first message."""
+def config_event(
+    settings: Settings, options: Options, session: str, resume: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The server's first message. ``resume``: how the session is had back after its connection dropped."""
     event: dict[str, Any] = {
         "type": "config",
         "useAudioWorklet": settings.pcm_input or options.format != "auto",
@@ -158,6 +166,8 @@ def config_event(settings: Settings, options: Options, session: str) -> dict[str
         event["target_language"] = options.target_language
     if settings.journal:
         event["journal"] = True
+    if resume:
+        event["resume"] = dict(resume)
     return event
 
 

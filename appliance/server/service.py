@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -18,6 +18,7 @@ from appliance.pair.intact import check_intact
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
 from appliance.server.files.desk import Desk
+from appliance.server.kept import Kept
 from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.refusals import restarting
@@ -82,6 +83,9 @@ class Service:
         self._journal = journal
         self._models: Models | None = None
         self._connections: dict[Stoppable, Client] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self.kept = Kept()
+        """Sessions whose clients may come back."""
         self._idle = asyncio.Event()
         self._closed = threading.Event()
         self._started = time.monotonic()
@@ -90,6 +94,7 @@ class Service:
             pair.name,
             ready=lambda: self.status == "ready",
             sessions=lambda: len(self._connections),
+            away=lambda: self.kept.away,
             places=lambda: self.places,
             waiting=lambda: self._models.engine.waiting if self._models else 0,
             files=lambda: self.files.depth,
@@ -223,6 +228,12 @@ class Service:
             self._connections.pop(connection, None)
             if not self._connections:
                 self._idle.set()
+
+    def keep_running(self, session: Coroutine[Any, Any, None]) -> None:
+        """Run a session, which may outlive the socket that it began on."""
+        task = asyncio.create_task(session)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def stop(self) -> None:
         """Ask all connections to end, and wait for them a bounded time."""

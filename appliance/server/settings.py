@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     client_timeout_s: float = Field(
         20.0, gt=0, le=60, description="seconds in which a client must take what it is sent, and answer a ping"
     )
+    resume_window: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="seconds that a stream waits for a client that dropped and may come back; 0: none",
+    )
     max_upload_mb: int = Field(
         500, ge=1, le=100_000, description="largest file that may be sent to be transcribed, in MB"
     )

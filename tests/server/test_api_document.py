@@ -48,6 +48,9 @@ def shape(value: object) -> object:
 
 def test_config_and_errors() -> None:
     assert EXAMPLES["config"] == config_event(Settings(), Options(), EXAMPLES["config"]["session"])
+    again = EXAMPLES["config-resume"]
+    options = Options(language="en", mode="diff", format="s16le", resume=True)
+    assert again == config_event(Settings(), options, again["session"], again["resume"])
     assert f"version {PROTOCOL_VERSION}" in TEXT.splitlines()[0]
     example = EXAMPLES["error"]
     sent = [error_event(ApplianceError(example["message"], example["hint"], code=example["code"])) for _ in range(200)]
@@ -112,6 +115,8 @@ def test_answers_to_files() -> None:
 def test_health_and_control_answers(server: Running) -> None:
     for name, path in (("healthz", "/healthz"), ("readyz", "/readyz"), ("models", "/v1/models")):
         assert shape(EXAMPLES[name]) == shape(get(server, path)[1])
+    with opened(server, "?format=s16le&language=en&mode=diff&resume=true") as socket:
+        assert shape(receive(socket)) == shape(EXAMPLES["config-resume"])
     with opened(server) as socket:
         assert shape(receive(socket)) == shape(EXAMPLES["config"])
         for asked, answered in (("config-request", "config_changed"), ("ping", "pong")):

@@ -57,6 +57,7 @@ def made(**settings: object) -> Metrics:
         "base",
         ready=lambda: True,
         sessions=lambda: 2,
+        away=lambda: 1,
         places=lambda: 8,
         waiting=lambda: 1,
         files=lambda: 3,

@@ -173,7 +173,7 @@ def listener(librivox: tuple[Spoken, ...], tmp_path_factory: pytest.TempPathFact
 def test_words_said_over_a_dead_link_are_heard_once(
     flags: list[str], tmp_path: Path, listener: Browser, librivox: tuple[Spoken, ...]
 ) -> None:
-    with running(flags, tmp_path / "state") as server:
+    with running(["--resume-window", "0", *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
         listener.open(server.url)
         listener.start()
@@ -196,7 +196,7 @@ def test_words_said_over_a_dead_link_are_heard_once(
 def test_stop_on_a_dead_link_keeps_what_was_said(
     flags: list[str], tmp_path: Path, listener: Browser, librivox: tuple[Spoken, ...]
 ) -> None:
-    with running(flags, tmp_path / "state") as server:
+    with running(["--resume-window", "0", *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
         listener.open(server.url)
         listener.start()
@@ -229,7 +229,7 @@ def test_recorder_that_lost_its_server_tells_all_that_is_missing(
     flags: list[str], tmp_path: Path, listener: Browser
 ) -> None:
     """What it made is no use for another stream, from the last sound on that the server took."""
-    with running(flags, tmp_path / "state") as server:
+    with running(["--resume-window", "0", *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
         listener.open(server.url, before="delete globalThis.AudioWorkletNode;")
         listener.start()
