@@ -29,6 +29,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     asked = {
         "ready": lambda: True,
         "sessions": lambda: 0,
+        "away": lambda: 0,
         "places": lambda: 1,
         "waiting": lambda: 0,
         "undiarized": lambda: 0,

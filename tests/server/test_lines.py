@@ -37,7 +37,7 @@ class Peer:
         scope = {"type": "websocket", "headers": [], "query_string": b""}
         socket = WebSocket(scope, self.inbox.get, self._take)
         socket.client_state = socket.application_state = socket.client_state.CONNECTED
-        self.line = Line(socket, ANNA)
+        self.line = Line(socket, ANNA, 20.0)
 
     def say(self, text: str) -> None:
         self.inbox.put_nowait({"type": "websocket.receive", "text": text})
