@@ -33,7 +33,8 @@ class _BootsAside(LoadScopeScheduling):
     """Two rows of tests, each one by one in a process of its own: boxes wait more than they work."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "boot" if nodeid.startswith("tests/boot/") else "all else"
+        folder = nodeid.split("/")[1]
+        return folder if folder in ("boot", "server") else "all else"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
