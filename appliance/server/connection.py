@@ -106,7 +106,9 @@ class Connection:
         timeout_s = self._service.settings.idle_timeout_s
         while True:
             try:
-                message = await asyncio.wait_for(self._socket.receive(), timeout_s)
+                # Not `wait_for`: up to Python 3.11 it forgets a cancellation that comes with a message.
+                async with asyncio.timeout(timeout_s):
+                    message = await self._socket.receive()
             except TimeoutError:
                 await self._idle(timeout_s)
                 continue
@@ -143,7 +145,8 @@ class Connection:
                 self._service.metrics.received(samples.size / SAMPLE_RATE_HZ)
             while self._stream.backlog_s > self._service.settings.max_backlog_s:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
+                    async with asyncio.timeout(UPDATE_INTERVAL_S):
+                        await self._all_said.wait()
 
     async def _end(self) -> None:
         """No more audio: hear what the decoder still holds, then let the session finish."""
@@ -216,7 +219,8 @@ class Connection:
         sent_lag_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LAG_INTERVAL_S)
+                async with asyncio.timeout(LAG_INTERVAL_S):
+                    await self._news.wait()
             lag_s = round(self._stream.backlog_s, 1)
             if not self._news.is_set() and lag_s == sent_lag_s:
                 continue
@@ -228,7 +232,8 @@ class Connection:
             if last:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
+                async with asyncio.timeout(UPDATE_INTERVAL_S):
+                    await self._all_said.wait()
 
     async def _cut_short(self) -> None:
         """On a server stop, end the stream as if the client had, and give it a bounded time."""
@@ -243,7 +248,8 @@ class Connection:
     async def _send(self, text: str) -> None:
         async with self._sending:
             try:
-                await asyncio.wait_for(self._socket.send_text(text), SEND_TIMEOUT_S)
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._socket.send_text(text)
             except TimeoutError as error:
                 raise WebSocketDisconnect(1006, "takes no updates") from error
 
