@@ -226,7 +226,8 @@ class Connection:
                     self._service.metrics.received(samples.size / SAMPLE_RATE_HZ)
                 while self._stream.backlog_s > self._service.settings.max_backlog_s:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
+                        async with asyncio.timeout(UPDATE_INTERVAL_S):
+                            await self._all_said.wait()
 
     async def _end(self) -> None:
         """No more audio: hear what the decoder still holds, then let the session finish."""
@@ -298,7 +299,8 @@ class Connection:
         """Send what is new, until the last of it."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LAG_INTERVAL_S)
+                async with asyncio.timeout(LAG_INTERVAL_S):
+                    await self._news.wait()
             lag_s = round(self._stream.backlog_s, 1)
             if not self._news.is_set() and lag_s == self._sent_lag_s:
                 continue
@@ -310,7 +312,8 @@ class Connection:
             if last:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_said.wait(), UPDATE_INTERVAL_S)
+                async with asyncio.timeout(UPDATE_INTERVAL_S):
+                    await self._all_said.wait()
 
     async def _cut_short(self, writer: "asyncio.Task[None]") -> None:
         """On a server stop, end the stream as if the client had, and give it a bounded time to be answered."""

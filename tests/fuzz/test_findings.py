@@ -10,6 +10,7 @@ from tests.fuzz.bundles import single, text
 from tests.fuzz.material import recordings, wav
 from tests.fuzz.pairs import TINY, ct2_file, ct2_variable, model_bin
 from tests.fuzz.targets import load
+from tests.fuzz.targets.session import frames
 from tests.fuzz.targets.translation import contents
 
 
@@ -112,6 +113,17 @@ FINDINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
 def test_once_found(name: str) -> None:
     target, made = FINDINGS[name]
     load(target).attempt(made(), slower=10)
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("base_pair", "vad_file")
+def test_a_message_that_comes_as_the_session_ends() -> None:
+    """Its reader went on reading, and the session waited for it. That took chance: of sixty, a few hung."""
+    session = load("session")
+    data = frames("", b'{"type": "ping"e', b"", '{"type": "pin\ufffd\ufffd\ufffd\ufffd"id": 1}', 'e": "ping"}t', b"")
+    for number in range(60):
+        assert session.attempt(data, slower=10)[0]
+        assert session.attempt(session.seeds[number % len(session.seeds)], slower=10)[0]
 
 
 def test_a_recording_with_such_a_note_is_heard() -> None:

@@ -108,7 +108,8 @@ def test_figures() -> None:
 def test_a_journal_is_told_where_there_is_one(tmp_path: Path) -> None:
     assert "wlk_journal" not in made().text().decode()
     journal = Journal(Folder.own(tmp_path / "journal"), Bounds.of(1, 1), {})
-    asked = {name: lambda: 0 for name in ("ready", "sessions", "away", "places", "waiting", "files", "worker", "undiarized")}
+    names = ("ready", "sessions", "away", "places", "waiting", "files", "worker", "undiarized")
+    asked = {name: lambda: 0 for name in names}
     figures = parsed(Metrics(Settings(), "base", **asked, journal=journal).text().decode())  # type: ignore[arg-type]
     names = ("wlk_journal_failing", "wlk_journal_behind_seconds", "wlk_journal_bytes", "wlk_journal_lost_streams")
     assert [figure(figures, name) for name in names] == [0, 0, 0, 0]

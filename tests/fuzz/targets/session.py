@@ -30,7 +30,7 @@ clock = time.thread_time
 """Of the event loop's thread: it must be free for others, whatever the threads of the engine have to do."""
 
 TEXT, SOUND, END, GONE = b"t", b"s", b"e", b"g"
-_ANSWERED_S = 60.0
+_ANSWERED_S = 25.0
 """How long an answer may take on a slow machine. Nothing that is sent here is longer than some seconds."""
 _KNOWN = {*ERROR_CODES, "bad_message", "unknown_message"}
 _SHAPES = {
