@@ -148,7 +148,7 @@ def test_streams_outlive_the_process_that_makes_their_passes(served: Running, ta
             wait_for_status(served, "recovering")
             with opened(served) as late:
                 refused = json.loads(late.recv(timeout=LIMIT_S))
-                assert (refused["code"], refused["retry_after_s"]) == ("not_ready", 3)
+                assert refused["code"] == "not_ready" and 2 <= refused["retry_after_s"] <= 4
             wait_for_status(served, "ready")
             assert worker_pid(served) not in (0, before)
         for end in ends:

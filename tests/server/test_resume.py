@@ -352,6 +352,7 @@ def test_a_client_that_never_comes_back_costs_nothing_after_the_window(
 
 def test_a_client_that_says_goodbye_or_does_not_ask_is_not_waited_for(hasty: Running) -> None:
     async def test() -> None:
+        assert await asyncio.to_thread(until_free, hasty) == 0
         waited = sum("waiting 0.5 s" in line for line in hasty.lines)
         async with calling(hasty) as caller:
             assert caller.resume["window_s"] == 0.5

@@ -73,7 +73,12 @@ class _Served:
     def __init__(self) -> None:
         # Small, so that what it takes to reach a bound is small.
         self.settings = Settings(
-            language="en", max_sessions=4, max_message_bytes=32 * 1024, max_backlog_s=5, state_dir=scratch()
+            language="en",
+            max_sessions=4,
+            max_message_bytes=32 * 1024,
+            max_backlog_s=5,
+            resume_window=0.05,
+            state_dir=scratch(),
         )
         manifest = load_manifest(ROOT / "models" / "manifest.yaml")
         store = Store(ROOT / "build" / "store")
@@ -81,7 +86,7 @@ class _Served:
         pair = find_pair(ROOT / "build" / "pairs", "base")
         self.service = Service(self.settings, pair, vad)
         self.service._models = load_models(self.settings, pair, vad, None)
-        self.service.status = "ready"
+        self.service._status = "ready"
         self.app: ASGIApp = create_app(self.service, lambda: None)
         self.loop = asyncio.new_event_loop()
 
@@ -95,10 +100,17 @@ def one(data: bytes) -> bool:
     query, _, rest = data.partition(b"\n")
     served = _served()
     client = _Client(list(_frames(rest))[:_MOST_FRAMES])
-    served.loop.run_until_complete(client.run(served.app, query))
+    served.loop.run_until_complete(_to_its_end(served, client, query))
     if served.service._connections:
         raise Finding("a session that ended has still its place")
     return client.done
+
+
+async def _to_its_end(served: _Served, client: "_Client", query: bytes) -> None:
+    """A session may outlive its client, which might come back."""
+    await client.run(served.app, query)
+    if running := set(served.service._running):
+        await asyncio.wait(running, timeout=30)
 
 
 def _frames(data: bytes) -> Iterator[Message]:
