@@ -33,7 +33,7 @@ VARIANT = --diarization $(DIARIZATION)
 BUILD_FLAGS = --model $(MODEL) $(VARIANT) --licence-policy $(POLICY) $(if $(ARCH),--arch $(ARCH))
 BUILD_IMAGE = wlk-appliance image build $(BUILD_FLAGS)
 
-.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save bundle push demo test check bench lock clean
+.PHONY: help appliance setup fetch bake image $(IMAGES) images kit wheels sources save bundle push demo test check fuzz audit bench soak lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -108,8 +108,17 @@ check: setup ## linters, types, and the tests that need nothing
 	@hadolint images/*/Dockerfile
 	@$(UNIT_PYTEST) --deselect tests/scripts/test_lint.py::test_shell_scripts_pass_shellcheck $(PYTEST)
 
+fuzz: setup ## hostile input for all that reads any; what it finds is under build/fuzz (FUZZ=: --inputs N, --target NAME)
+	@OMP_NUM_THREADS=1 python -m tests.fuzz $(FUZZ)
+
+audit: setup ## look for known weaknesses in all locks; where nobody can be asked, it says so (DATABASE=OSV's all.zip of PyPI)
+	@wlk-appliance audit $(if $(DATABASE),--database $(DATABASE))
+
 bench: bake ## measure accuracy, latency and cost of MODEL (BENCH=: more flags, such as --noise)
 	@wlk-appliance bench --model $(MODEL) $(BENCH)
+
+soak: bake ## many clients for a long time (SOAK="--minutes 120 --clients 4"): what is lost, and what grows
+	@wlk-appliance soak --model $(MODEL) $(SOAK)
 
 lock: setup ## regenerate the requirements locks (UPGRADE=--upgrade for newer versions)
 	@scripts/lock.sh $(UPGRADE)

@@ -203,7 +203,8 @@ class TranscriptionSession:
         sent, sent_lag_s = None, 0.0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LAG_INTERVAL_S)
+                async with asyncio.timeout(LAG_INTERVAL_S):
+                    await self._news.wait()
             self._news.clear()
             if self._error:
                 raise self._error

@@ -16,6 +16,7 @@ Start the appliance with a model in the background, as container `wlk`, and serv
   --models-dir DIR     models of this site instead of those in the image:
                        DIR/faster-whisper-MODEL and DIR/pytorch-whisper-MODEL
                        (/data/whisper_models, where no image holds MODEL)
+  --journal            keep what is said, as text, in the state; WLK_JOURNAL names another folder (docs/journal.md)
   --gpus SPEC          hand GPUs in: all, or device=N (on a Jetson: all)
   -h, --help           show this
 
@@ -23,7 +24,7 @@ Settings of the server that are in the environment, such as WLK_TOKEN, are hande
 WLK_IMAGE names another image, WLK_ENGINE another engine; WLK_NAME another container name.
 WLK_MEMORY is the most memory it may take (6g). Certificate and state stay in the volume `wlk-state`
 (WLK_STATE_VOLUME: another volume, or a folder).
-To stop: docker rm -f wlk
+To stop: docker stop wlk
 END
 }
 
@@ -52,12 +53,14 @@ aside=0
 language=""
 models_dir=""
 gpus=""
+journal="${WLK_JOURNAL:-}"
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) usage && exit 0 ;;
         -f | --foreground) foreground=1 ;;
         --local) address=127.0.0.1 ;;
         --aside) aside=1 ;;
+        --journal) journal="${journal:-/var/lib/wlk/journal}" ;;
         --lan) value_of "$1" $# && language="$2" && shift ;;
         --port) value_of "$1" $# && port="$2" && shift ;;
         --models-dir) value_of "$1" $# && models_dir="$2" && shift ;;
@@ -147,16 +150,17 @@ fi
 name="${WLK_NAME:-wlk}"
 if [ -n "$("$engine" ps --all --quiet --filter "name=^$name\$")" ]; then
     if [ "$("$engine" inspect --format '{{.State.Running}}' "$name")" = true ]; then
-        die "the container $name is already running" "stop it first: $engine rm -f $name"
+        die "the container $name is already running" "stop it first: $engine stop $name"
     fi
     "$engine" rm "$name" >/dev/null
 fi
 
 # Hardened: nothing may be written but state and /tmp, no capability is kept, nothing may be gained; logs are bounded. And
 # nothing is ever fetched.
+# A stop takes 9 s at most, in which clients get their last words: an engine waits for longer before it kills.
 # It has this machine's name, for that is what browsers call it.
 options=(--name "$name" --pull never --hostname "$(hostname)" --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
-    --memory "${WLK_MEMORY:-6g}" --pids-limit 512)
+    --memory "${WLK_MEMORY:-6g}" --pids-limit 512 --stop-timeout 15)
 if [ "$foreground" = 1 ]; then
     options+=(--log-driver none) # who started it reads the log
     # Podman would have a unit for each look, and one that fails while the models are loaded.
@@ -206,6 +210,18 @@ if [ -n "${WLK_TRANSLATION_DIR:-}" ]; then
     options+=(--volume "$(cd "$WLK_TRANSLATION_DIR" && pwd):/translation:ro")
     settings[WLK_TRANSLATION_DIR]=/translation
 fi
+# In the state the server makes the folder itself; another one of this machine must be its user's alone.
+if [ "$aside" = 1 ]; then journal=""; fi
+case "$journal" in
+    '') ;;
+    /var/lib/wlk/?*) settings[WLK_JOURNAL]="$journal" ;;
+    /*)
+        [ -d "$journal" ] || die "no such folder: $journal" "make it for the server's user: install -d -o 10001 -g 10001 -m 0700 $journal"
+        options+=(--volume "$journal:/journal${shared:-}")
+        settings[WLK_JOURNAL]=/journal
+        ;;
+    *) die "WLK_JOURNAL is no folder: $journal" "/var/lib/wlk/journal, or another folder of this machine by its whole path" ;;
+esac
 if [ "$jetson" = 1 ]; then
     options+=(--runtime nvidia --env "NVIDIA_VISIBLE_DEVICES=${gpus#device=}")
     settings[WLK_DEVICE]=cuda
@@ -229,9 +245,9 @@ while IFS= read -r variable; do
     case "$variable" in
         WLK_IMAGE | WLK_ENGINE | WLK_NAME | WLK_MEMORY | WLK_STATE_VOLUME | WLK_SITE_MODELS | WLK_TEGRA_RELEASE) ;; # for us
         WLK_PREFIX | WLK_CONFIG | WLK_STATE | WLK_UNITS | WLK_INSTANCE | WLK_LISTEN | WLK_GPUS) ;; # for service.sh,
-        WLK_ENGINE_SECONDS | WLK_START_SECONDS | WLK_START_TRIES) ;;                               # these too
+        WLK_ENGINE_SECONDS | WLK_START_SECONDS | WLK_START_TRIES | WLK_WATCH_SECONDS) ;;           # these too
         WLK_HOST | WLK_PORT | WLK_MODELS_DIR | WLK_STATE_DIR | WLK_ENV_FILE) ;; # fixed by the image
-        WLK_TOKEN_FILE) ;;                                                          # of this machine
+        WLK_TOKEN_FILE | WLK_JOURNAL) ;;                                            # of this machine
         *) [ -n "${settings[$variable]:-}" ] || options+=(--env "$variable") ;;
     esac
 done < <(compgen -e WLK_)
@@ -259,4 +275,4 @@ if [ "$aside" = 1 ]; then
     exit 0
 fi
 echo "wlk: $image is starting as container $name: https://$shown:$port"
-echo "wlk: log: $engine logs -f $name; stop: $engine rm -f $name"
+echo "wlk: log: $engine logs -f $name; stop: $engine stop $name"

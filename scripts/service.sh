@@ -13,7 +13,8 @@ The steps of the units of the appliance; `systemctl start wlk` takes them all.
   load    hand the image of this release to the engine, if it has not got it
   cert    make the server's certificate, or renew it, if that is due
   serve   run the server in its container, in front
-  ready   wait until it serves; fail with the reason if it does not come to that
+  ready   wait until it serves; fail with the reason if it does not come to that. Then go on behind: ask the server for
+          its health, and tell systemd while it is well (WatchdogSec of the unit)
   clear   remove what is left of its container
   try     start the image of this release aside, without a network, stream recordings through it, and compare the text
 
@@ -146,13 +147,24 @@ serve() {
     esac
 }
 
-healthy() { { [ -n "${engine:-}" ] || find_engine; } && "$engine" exec "$1" python3 -m appliance health --ready 2>&1; }
+# Tell systemd that all is well; where it does not wait for that, it takes no notice.
+beat() { [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify WATCHDOG=1 || true; }
+
+# What a server answers that is asked for its health; an engine that hangs is no answer either.
+health() {
+    local container="$1"
+    shift
+    timeout 30 "$engine" exec "$container" python3 -m appliance health "$@" 2>&1
+}
+
+healthy() { { [ -n "${engine:-}" ] || find_engine; } && health "$1" --ready; }
 
 # Wait for a container to be ready; fails when that takes too long or `$2` no longer succeeds.
 wait_ready() {
     local until=$((SECONDS + ${WLK_START_SECONDS:-600}))
     while [ "$SECONDS" -lt "$until" ]; do
         $2 || return 1
+        beat
         ! healthy "$1" >/dev/null || return 0
         sleep 0.5
     done
@@ -178,6 +190,7 @@ ready() {
     if wait_ready "$container" main_alive; then
         [ -z "${RUNTIME_DIRECTORY:-}" ] || restarts >"$served"
         say "serving ${WLK_MODEL:-$(first_model)} on port ${WLK_PORT:-8000}"
+        [ -z "${NOTIFY_SOCKET:-}" ] || watch </dev/null &
         return
     fi
     if main_alive; then
@@ -187,6 +200,15 @@ ready() {
     fi
     say "did not start: ${why:-journalctl -u $unit tells why}"
     exit 1
+}
+
+# Beside the server for as long as it lives: systemd hears that all is well only while the server itself says so.
+watch() {
+    local said
+    while main_alive; do
+        if said="$(health "$container")"; then beat; else echo "wlk: not well: $(tail -n 1 <<<"$said")"; fi
+        sleep "${WLK_WATCH_SECONDS:-20}"
+    done
 }
 
 clear_container() { "$engine" rm --force --volumes "$container" >/dev/null 2>&1 || true; }

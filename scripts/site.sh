@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the scripts of an installed appliance share: its places, its settings, the engine, and the image of a release.
-# Sourced by service.sh, install.sh, uninstall.sh and doctor.sh.
+# Sourced by service.sh, install.sh, uninstall.sh, doctor.sh and harden-check.sh.
 # shellcheck disable=SC2034,SC2154
 
 # shellcheck source=scripts/errors.sh

@@ -94,7 +94,7 @@ main() {
         step "remove $CONFIG, $STATE and the site's additions to the units" remove_kept
     else
         [ "$dry" = 1 ] || mine="$(drop_ins | tr '\n' ' ')"
-        echo "kept: $CONFIG (settings) and $STATE (the device's CA and certificate)${mine:+ and $mine(additions to the units)}; --purge removes them"
+        echo "kept: $CONFIG (settings) and $STATE (the device's CA and certificate; the journal, if there is one)${mine:+ and $mine(additions to the units)}; --purge removes them"
     fi
     exit
 }

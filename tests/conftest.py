@@ -30,10 +30,11 @@ LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", 
 
 
 class _BootsAside(LoadScopeScheduling):
-    """Two rows of tests, each one by one in a process of its own: boxes wait more than they work."""
+    """Rows of tests, each one by one in one process: those of boxes and of the server wait more than they work."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "boot" if nodeid.startswith("tests/boot/") else "all else"
+        folder = nodeid.split("/")[1]
+        return folder if folder in ("boot", "server") else "all else"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:

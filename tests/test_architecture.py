@@ -108,8 +108,19 @@ def test_speech_and_server_know_no_build_tools() -> None:
     )
 
 
-LIGHT = ("session", "scheduler", "window", "commit", "profile", "language", "hypothesis", "transcript", "utterance")
-"""Modules of speech that the server and clients load at once."""
+LIGHT = (
+    "engine",
+    "session",
+    "scheduler",
+    "window",
+    "commit",
+    "profile",
+    "language",
+    "hypothesis",
+    "transcript",
+    "utterance",
+)
+"""Modules of speech that the server and clients load at once, or that work in their process."""
 
 
 def reached(files: list[Path]) -> set[str]:
@@ -157,10 +168,19 @@ def test_translation_knows_no_server_and_is_loaded_by_nobody_who_does_not_transl
     assert early == []
 
 
-def test_only_their_commands_know_the_bench_and_the_talks() -> None:
+def test_the_journal_knows_streams_and_no_server() -> None:
+    above = ("torch", "starlette", "uvicorn", "asyncio", "socket", "appliance.server", "appliance.recording")
+    assert offenders(within("journal"), above) == []
+    known = {*within("journal"), *within("server"), *within("commands"), *within("doctor")}
+    assert offenders([file for file in MODULES if file not in known], ("appliance.journal",)) == []
+
+
+def test_only_their_commands_know_the_bench_the_soak_and_the_talks() -> None:
     talks = {*within("talks"), ROOT / "commands" / "bench_speakers.py"}
-    bench = {*within("bench"), *talks, ROOT / "commands" / "bench.py"}
+    soak = {*within("soak"), ROOT / "commands" / "soak.py"}
+    bench = {*within("bench"), *talks, *soak, ROOT / "commands" / "bench.py"}
     assert offenders([file for file in MODULES if file not in bench], ("appliance.bench",)) == []
+    assert offenders([file for file in MODULES if file not in soak], ("appliance.soak",)) == []
     assert offenders([file for file in MODULES if file not in talks], ("appliance.talks",)) == []
 
 

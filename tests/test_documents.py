@@ -16,7 +16,7 @@ from appliance.pair.weight_names import decoder_shapes
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
-WRITTEN = ("client", "embedding", "models", "troubleshooting", "transcribe", "tuning")
+WRITTEN = ("client", "embedding", "journal", "models", "security", "troubleshooting", "transcribe", "tuning")
 
 
 @cache
@@ -126,3 +126,15 @@ def test_every_setting_that_is_named_exists(name: str) -> None:
 def test_links_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", text(name))
     assert links and all((DOCS / link).is_file() for link in links)
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", text("security")))
+    assert len(named) > 15 and all((ROOT / name).is_file() for name in named)
+
+
+def test_every_row_of_the_check_from_outside_is_told() -> None:
+    told = text("security").partition("## Seen from outside")[2]
+    scripts = "".join(file.read_text() for file in (ROOT / "scripts/harden").glob("*.sh"))
+    rows = set(re.findall(r"\b(?:ok|error|warning) \"?([a-z][a-z' ]+[a-z])\"? \"", scripts))
+    assert len(rows) > 15 and [row for row in sorted(rows) if f"`{row}`" not in told] == []

@@ -110,16 +110,26 @@ def read_answer(line: bytes) -> Segment | Heard:
     """What a line of the process says.
 
     Raises:
-        ApplianceError: the job failed, and how.
+        ApplianceError: the job failed, and how; code ``internal``: it is no line of ours, as of a process that died.
     """
-    said: Mapping[str, Any] = json.loads(line)
-    if "error" in said:
-        raise ApplianceError(**said["error"])
-    if "heard" in said:
-        return Heard(**said["heard"])
-    fields = dict(said["segment"])
-    words = tuple(Word(**word) for word in fields.pop("words"))
-    return Segment(tokens=tuple(fields.pop("tokens")), words=words, **fields)
+    try:
+        said: Mapping[str, Any] = json.loads(line)
+        if "error" in said:
+            raise ApplianceError(**said["error"])
+        if "heard" in said:
+            return Heard(**said["heard"])
+        fields = dict(said["segment"])
+        words = tuple(Word(**word) for word in fields.pop("words"))
+        return Segment(tokens=tuple(fields.pop("tokens")), words=words, **fields)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise not_ours() from error
+
+
+def not_ours() -> ApplianceError:
+    """What a process says that is broken."""
+    return ApplianceError(
+        "the process that works on files said what it should not", "send the file again", code="internal"
+    )
 
 
 def _line(message: Mapping[str, Any]) -> bytes:

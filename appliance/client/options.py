@@ -27,8 +27,8 @@ class ClientOptions:
     ``target_language``: with translations into it; "" for none, whatever the server has set. ``diarization``: whether
     speakers are told apart; None: as the server does. ``certificate``: a PEM file to trust beside the system's.
     ``words``: with times and probabilities of each word. ``mode``: how updates come; what they add up to is the same.
-    ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any container (``auto``). ``pace``: of
-    `transcribe` alone.
+    ``format``: of what is fed, raw 16-bit mono PCM at ``rate_hz``, or any container (``auto``). ``resume``: whether a
+    stream whose connection drops is taken up again, where the server can. ``pace``: of `transcribe` alone.
     """
 
     url: str = "wss://127.0.0.1:8000/asr"
@@ -42,6 +42,7 @@ class ClientOptions:
     mode: Literal["diff", "full"] = "diff"
     format: AudioForm = "s16le"
     rate_hz: int = SAMPLE_RATE_HZ
+    resume: bool = True
     pace: Pace = "fast"
 
     @property
@@ -49,6 +50,8 @@ class ClientOptions:
         """The address with its query. Servers that know no parameter leave them alone."""
         parts = urlsplit(self.url)
         query = {"mode": self.mode, "format": self.format, "rate": str(self.rate_hz)}
+        if self.resume:
+            query["resume"] = "true"
         if self.words:
             query["words"] = "true"
         if self.diarization is not None:
@@ -115,10 +118,24 @@ def told(url: str) -> Iterator[None]:
         raise ApplianceError(f"no server at {where}: {error}", "start one with: wlk-appliance serve") from error
 
 
-def server_error(message: dict[str, Any]) -> ApplianceError:
+class ServerError(ApplianceError):
+    """What a server refused a client with, or ended its stream. ``retry_after_s``: None where it named no time."""
+
+    def __init__(self, message: str, hint: str, *, code: str, retry_after_s: float | None) -> None:
+        super().__init__(message, hint, code=code)
+        self.retry_after_s = retry_after_s
+
+
+def server_error(message: dict[str, Any]) -> ServerError:
     """A server's error event, with its code."""
     hint = str(message.get("hint") or "")
     if "retry_after_s" in message:
         hint = f"{hint} (in {message['retry_after_s']} s)".strip()
     text = message.get("message") or message.get("error")
-    return ApplianceError(f"server: {text}", hint, code=str(message.get("code", "error")))
+    again = message.get("retry_after_s")
+    return ServerError(
+        f"server: {text}",
+        hint,
+        code=str(message.get("code", "error")),
+        retry_after_s=float(again) if isinstance(again, int | float) else None,
+    )

@@ -45,21 +45,18 @@ class Transcript:
         )
 
     def apply(self, message: dict[str, Any]) -> None:
-        """Take over an update of either mode, or the answer to a ping of ours; other messages are ignored."""
+        """Take over an update of either mode; other messages are ignored."""
         if "lines" in message:
+            if message.get("type") == "snapshot":
+                self._prune(message.get("lines_pruned", 0) - self.pruned)
             self.lines = list(message["lines"])
             self._typed = [_line(item) for item in self.lines]
         elif message.get("type") == "diff":
-            new, pruned = message.get("new_lines", []), message.get("lines_pruned", 0)
-            texts = (line.get("text") or "" for line in self.lines[:pruned])
-            self.pruned_text = " ".join(filter(None, [self.pruned_text, *texts]))
-            self.pruned += pruned
-            keep = slice(pruned, pruned + message["n_lines"] - len(new))
-            self.lines = self.lines[keep] + new
-            self._typed = self._typed[keep] + [_line(item) for item in new]
-        elif message.get("type") == "pong" and "id" in message:
-            self.received_s = float(message["id"])
-            return
+            new = message.get("new_lines", [])
+            self._prune(message.get("lines_pruned", 0))
+            kept = max(0, message["n_lines"] - len(new))
+            self.lines = self.lines[:kept] + new
+            self._typed = self._typed[:kept] + [_line(item) for item in new]
         else:
             return
         self.undiarized = message.get("buffer_diarization", "")
@@ -67,6 +64,14 @@ class Transcript:
         self.tentative_translation = message.get("buffer_translation", "")
         self.lag_s = message.get("remaining_time_transcription", 0.0)
         self.decided_s = max(self.decided_s, self.received_s - self.lag_s)
+
+    def _prune(self, count: int) -> None:
+        """That many lines fell off the front."""
+        count = max(0, count)
+        texts = (line.get("text") or "" for line in self.lines[:count])
+        self.pruned_text = " ".join(filter(None, [self.pruned_text, *texts]))
+        self.pruned += count
+        self.lines, self._typed = self.lines[count:], self._typed[count:]
 
 
 def _line(item: dict[str, Any]) -> Line:

@@ -14,7 +14,8 @@ from appliance.server.settings import load_settings
 from appliance.server.tokens import read_tokens
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file
-from appliance.speech.engine import Engine, EngineConfig
+from appliance.speech.config import EngineConfig
+from appliance.speech.engine import Engine
 from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ
 from appliance.words import word_errors

@@ -30,6 +30,7 @@ PLAIN_ARCHIVE = "image.tar"
 
 _FIRST = "wlk-bundle 1"
 _DIGEST = "[0-9a-f]{64}"
+_BYTES = "[0-9]{1,18}"
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._+@-]*"
 _FACTS = {
@@ -38,13 +39,13 @@ _FACTS = {
     "models": rf"{_WORD}( {_WORD})*",
     "architecture": "amd64|arm64",
     "image": f"sha256:{_DIGEST}",
-    "made": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "made": "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
     "archive": _WORD,
-    "tar": f"{_DIGEST} [0-9]+",
+    "tar": f"{_DIGEST} {_BYTES}",
 }
-_LAYER = re.compile(rf"layer ({_DIGEST}) ([0-9]+) ([0-9]+)")
+_LAYER = re.compile(rf"layer ({_DIGEST}) ({_BYTES}) ({_BYTES})")
 _TAG = re.compile(r"tag ([a-z0-9][a-z0-9._/-]*:[A-Za-z0-9_][A-Za-z0-9._-]*)")
-_FILE = re.compile(rf"file ({_DIGEST}) ([0-9]+) ({_NAME}(?:/{_NAME})*)")
+_FILE = re.compile(rf"file ({_DIGEST}) ({_BYTES}) ({_NAME}(?:/{_NAME})*)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def read_list(path: Path) -> bytes:
         first = file.read(_BLOCK)
         try:
             size = tarfile.TarInfo.frombuf(first, "utf-8", "strict").size
-        except tarfile.HeaderError:
+        except (tarfile.HeaderError, UnicodeDecodeError):
             return first + file.read(LONGEST_LIST)
         return file.read(min(size, LONGEST_LIST))
 

@@ -68,7 +68,7 @@ def _verify_single(bundle: Path, key: Ed25519PublicKey) -> Contents:
     with bundle.open("rb") as file:
         try:
             first = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "strict")
-        except tarfile.HeaderError as error:
+        except (tarfile.HeaderError, UnicodeDecodeError) as error:
             raise _broken(bundle, f"not a bundle's file: {error}") from error
         folder, _, name = first.name.partition("/")
         if name != LIST_FILE or not 0 < first.size <= LONGEST_LIST:
@@ -104,7 +104,10 @@ def _trusted(bundle: Path, text: bytes, signature: bytes, key: Ed25519PublicKey)
             "it was changed, or signed by someone else: ask who made it for the fingerprint of their key",
             code="bundle",
         )
-    return parse_contents(text.decode("utf-8"))
+    try:
+        return parse_contents(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise _broken(bundle, f"its list is no text: {error}") from error
 
 
 def _digest(file: IO[bytes], size: int) -> str:

@@ -5,7 +5,7 @@ from appliance.doctor.finding import Finding, failed
 from appliance.doctor.machine import check_clock, check_disk, check_engine, check_memory
 from appliance.doctor.models import check_models
 from appliance.doctor.port import check_port
-from appliance.doctor.state import check_certificate, check_state
+from appliance.doctor.state import check_certificate, check_journal, check_state
 from appliance.errors import ApplianceError
 from appliance.server.settings import Settings, unknown_variables
 
@@ -20,6 +20,7 @@ def examine(settings: Settings | ApplianceError, *, deep: bool = False) -> list[
         *check_models(settings, deep=deep),
         check_device(settings.device),
         check_state(settings.state_dir),
+        *check_journal(settings.journal),
         *check_certificate(settings),
         check_port(settings),
         check_disk(settings.state_dir),

@@ -1,5 +1,6 @@
 """What the server keeps: its folder, and the certificate in it."""
 
+import contextlib
 import datetime
 import os
 import stat
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from appliance.doctor.finding import Finding, failed
 from appliance.errors import ApplianceError
+from appliance.journal.folder import Folder
 from appliance.server.certificate import Certificate, check, load
 from appliance.server.places import AUTHORITY_KEY_FILE
 from appliance.server.renewal import RENEW_DAYS
@@ -29,6 +31,21 @@ def check_state(folder: Path) -> Finding:
     if mode & _OTHERS:
         return Finding("state", "warning", f"others may enter {folder} (mode {mode:o})", f"chmod 0700 {folder}")
     return Finding("state", "ok", f"{folder} belongs to the server, and to nobody else")
+
+
+def check_journal(folder: Path | None) -> list[Finding]:
+    """Whether this user, who is to run the server, can keep what is said there, and nobody else can read it."""
+    if folder is None:
+        return []
+    if not folder.exists():
+        return [Finding("journal", "note", f"no {folder} yet: the server makes it")]
+    try:
+        with contextlib.closing(Folder.own(folder)) as opened:
+            files = opened.files()
+    except ApplianceError as error:
+        return [failed("journal", error)]
+    size = sum(file.bytes for file in files) / 1e6
+    return [Finding("journal", "ok", f"{len(files)} streams, {size:.0f} MB in {folder}, for the server alone")]
 
 
 def check_certificate(settings: Settings) -> list[Finding]:

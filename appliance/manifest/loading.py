@@ -18,6 +18,8 @@ _GROUPS = ("models", "tokenizers", "assets", "translators", "recordings")
 _SOURCE_KINDS = ("openai", "huggingface", "index", "local")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 _MOST_PROBLEMS_SHOWN = 5
+_LONGEST_SHOWN = 80
+_DEEPEST, _NUMBER_BITS = 50, 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,30 @@ def _as_error(path: Path, problems: Sequence[Problem]) -> ApplianceError:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice (plain PyYAML keeps the last one without a word)."""
+    """Safe YAML that refuses a key given twice (plain PyYAML keeps the last one without a word).
+
+    And aliases, by which a few lines are billions of entries; and what is deeper, or a larger number, than any here.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        is_alias, mark = isinstance(event, yaml.AliasEvent), event.start_mark
+        if is_alias:
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not taken", mark)
+        if self._depth == _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"it is deeper than {_DEEPEST}", mark)
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > _NUMBER_BITS:
+            raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[object] = set()
@@ -82,6 +107,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -92,7 +120,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             code="bad_manifest",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ApplianceError(f"cannot read the manifest {path}: {error}", code="bad_manifest") from error
+        raise ApplianceError(
+            f"cannot read the manifest {path}: {error}", "give a text file in UTF-8", code="bad_manifest"
+        ) from error
     try:
         raw = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -103,8 +133,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             "often a wrong indentation, a missing colon or an open quote on that line or the one above",
             code="bad_manifest",
         ) from error
-    except yaml.YAMLError as error:
-        raise ApplianceError(f"{path}: not valid YAML: {error}", code="bad_manifest") from error
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # PyYAML takes the contents of its types as it finds them: dates that are none, numbers without digits.
+        raise ApplianceError(
+            f"{path}: not valid YAML: {type(error).__name__}: {str(error)[:_LONGEST_SHOWN]!r}",
+            "it is texts and numbers in lists and mappings; no other types",
+            code="bad_manifest",
+        ) from error
     if not isinstance(raw, dict):
         raise _as_error(path, [Problem((), _shown(raw), "expected the keys version, " + ", ".join(_GROUPS))])
     return raw
@@ -209,13 +244,17 @@ def _expected(detail: Any) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
 def _step(key: str | int, *, first: bool) -> str:
     if isinstance(key, int):
         return f"[{key}]"
+    key = _cut(key if key.isprintable() else ascii(key))
     if "." in key:
         return f'["{key}"]'
     return key if first else f".{key}"

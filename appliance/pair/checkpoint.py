@@ -4,15 +4,33 @@ The only module of this package, besides `decoder_weights` and the proof, that i
 """
 
 import pickle
+import struct
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from appliance.errors import ApplianceError
 from appliance.pair.dimensions import Dimensions
 from appliance.pair.weight_names import Shape, decoder_shapes, encoder_shapes
+
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What `torch.load` raises of a damaged file: it takes a pickle's steps without looking whether they make sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +58,8 @@ def open_checkpoint(path: Path, *, with_encoder: bool) -> Checkpoint:
     state: Any = content["model_state_dict"]
     if not isinstance(state, dict):
         raise _broken(path, "its 'model_state_dict' is not a mapping of names to weights")
+    if max(dimensions.n_text_layer, dimensions.n_audio_layer if with_encoder else 0) > len(state):
+        raise _broken(path, f"it says {dimensions.n_text_layer} decoder layers, but holds {len(state)} weights")
     wanted = {f"decoder.{name}": shape for name, shape in decoder_shapes(dimensions).items()}
     if with_encoder:
         wanted |= {f"encoder.{name}": shape for name, shape in encoder_shapes(dimensions).items()}
@@ -54,6 +74,9 @@ def _load(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             mappable = file.read(4) == b"PK\x03\x04"
+        if mappable:
+            with path.open("rb") as file:
+                refuse_compressed(file)
         return torch.load(path, map_location="cpu", mmap=mappable, weights_only=True)
     except FileNotFoundError as error:
         raise ApplianceError(
@@ -65,9 +88,21 @@ def _load(path: Path) -> Any:
             "use OpenAI's published .pt file, or one saved from its 'dims' and 'model_state_dict'",
             code="unsafe_checkpoint",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except DAMAGE as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _broken(path, f"it can't be read ({first})") from error
+
+
+def refuse_compressed(file: IO[bytes]) -> None:
+    """Raise a `ValueError` for an archive with compressed parts: a few bytes could be gigabytes, and torch makes none.
+
+    Afterwards the file is read from its beginning again.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed, as no checkpoint is")
+    file.seek(0)
 
 
 def _dimensions(path: Path, said: Any) -> Dimensions:

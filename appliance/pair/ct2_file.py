@@ -126,6 +126,7 @@ class Ct2File:
         name = f"{half}/num_heads"
         if name not in self.variables:  # conversions before CTranslate2 3 don't say
             return width // HEAD_WIDTH
+        self._shape(name, 0)
         return int(self.array(name))
 
     def _layers(self, half: str) -> int:

@@ -81,7 +81,7 @@ def open_pair(encoder_dir: Path, decoder_dir: Path) -> Pair:
     encoder = open_ct2(encoder_dir / "model.bin")
     dimensions = encoder.dimensions()
     _check_fit(encoder_dir, encoder, decoder_file)
-    record = _record(encoder_dir, decoder_dir)
+    record = find_record(encoder_dir, decoder_dir)
     if record is not None and record.dimensions != dimensions:
         raise ApplianceError(
             f"{encoder_dir.parent / RECORD_NAME} is not about {encoder_dir / 'model.bin'}: their sizes differ",
@@ -194,6 +194,8 @@ def _unlike(encoder: Ct2File, norm: NDArray[Any] | None) -> bool:
     if norm is None or encoder.variable(_NORM_CT2).dtype not in ("float16", "float32"):
         return False
     ours = encoder.array(_NORM_CT2).astype(np.float32)
+    if ours.shape != norm.shape:
+        return True
     return bool(np.linalg.norm(ours - norm.astype(np.float32)) > _ROUNDING * np.linalg.norm(ours))
 
 
@@ -238,8 +240,12 @@ def _text_dimensions(sizes: _TextSizes) -> Dimensions:
     )
 
 
-def _record(encoder_dir: Path, decoder_dir: Path) -> PairRecord | None:
-    """The ``pair.json`` beside the two folders, where it is about them."""
+def find_record(encoder_dir: Path, decoder_dir: Path) -> PairRecord | None:
+    """The ``pair.json`` beside the two folders, where it is about them.
+
+    Raises:
+        ApplianceError: it can't be read.
+    """
     path = encoder_dir.parent / RECORD_NAME
     if encoder_dir.parent != decoder_dir.parent or not path.is_file():
         return None

@@ -117,7 +117,7 @@ def _heads(path: Path, given: Any) -> tuple[tuple[int, int], ...]:
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise _broken(path, str(error)) from error
     if not isinstance(content, dict):
         raise _broken(path, "it is not an object")

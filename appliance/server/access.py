@@ -62,7 +62,7 @@ class Access:
         origin = asking.headers.get("origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return
-        if "same" in self._origins and urlsplit(origin).netloc == asking.headers.get("host"):
+        if "same" in self._origins and _place(origin) == asking.headers.get("host"):
             return
         raise ApplianceError(
             f"pages of {origin[:100]} may not connect here",
@@ -84,6 +84,14 @@ class Access:
                 code="unauthorized",
             )
         return names[0]
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def peer(asking: HTTPConnection) -> Client:

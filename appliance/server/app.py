@@ -1,17 +1,14 @@
-"""Routes: the page, the socket, health, the CA; and the headers on every answer."""
+"""Routes: the page, the socket, health, the CA."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance import __version__
 from appliance.errors import ApplianceError
@@ -26,16 +23,6 @@ WEB = Path(__file__).parent / "web"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """What `WEB` holds is served under its name, where it is of these kinds."""
 DESCRIPTION = Path(__file__).parent / "openapi.json"
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "permissions-policy": "microphone=(self), display-capture=(self), camera=(), geolocation=()",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-cache",
-}
 
 
 def create_app(service: Service, on_failure: Callable[[], None], authority: Path | None = None) -> Starlette:
@@ -64,8 +51,7 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
             WebSocketRoute("/asr", serve_asr),
             WebSocketRoute("//asr", serve_asr),
         ],
-        middleware=[Middleware(HeadersMiddleware)],
-        exception_handlers={HTTPException: refused, ApplianceError: refuse},
+        exception_handlers={HTTPException: refused, ApplianceError: refuse, Exception: failed},
         lifespan=lifespan,
     )
     app.state.service = service
@@ -73,8 +59,10 @@ def create_app(service: Service, on_failure: Callable[[], None], authority: Path
 
 
 async def healthz(request: Request) -> Response:
-    """The process answers."""
-    return JSONResponse({"status": "ok", "version": __version__})
+    """Whether the process works: 200; or 503, and then it should be ended and started again."""
+    service: Service = request.app.state.service
+    alive = service.alive
+    return JSONResponse({"status": "ok" if alive else "stuck", "version": __version__}, 200 if alive else 503)
 
 
 async def readyz(request: Request) -> Response:
@@ -112,6 +100,11 @@ async def refused(request: Request, error: Exception) -> Response:
     return answer
 
 
+async def failed(request: Request, error: Exception) -> Response:
+    """What nobody expected; it is raised again behind this answer, and uvicorn logs it."""
+    return refusal(request.url.path, ApplianceError("this failed here", "the server's log says more", code="internal"))
+
+
 def web_assets() -> dict[str, str]:
     """Name and media type of each file that belongs to the page."""
     return {file.name: MEDIA_TYPES[file.suffix] for file in sorted(WEB.iterdir()) if file.suffix in MEDIA_TYPES}
@@ -128,20 +121,3 @@ def _file(file: Path, media_type: str) -> Callable[[Request], Awaitable[Response
         return Response(content, media_type=media_type)
 
     return answer
-
-
-class HeadersMiddleware:
-    """Adds `HEADERS` to every HTTP answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -39,15 +39,21 @@ def check(files: Certificate) -> x509.Certificate:
         ApplianceError: naming the file and what is wrong with it.
     """
     certificate = check_fit(files)
+    if wrong := untimely(files, certificate):
+        raise wrong
+    return certificate
+
+
+def untimely(files: Certificate, certificate: x509.Certificate) -> ApplianceError | None:
+    """What to say of a certificate that has expired or is not valid yet."""
     now = datetime.datetime.now(datetime.UTC)
     if certificate.not_valid_after_utc <= now:
-        raise _bad(f"{files.certificate} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", "renew it")
+        expired = f"{files.certificate} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        return _bad(expired, "renew it", "certificate_expired")
     if certificate.not_valid_before_utc > now:
-        raise _bad(
-            f"{files.certificate} is valid only from {certificate.not_valid_before_utc:%Y-%m-%d}",
-            "check this machine's clock, or wait",
-        )
-    return certificate
+        early = f"{files.certificate} is valid only from {certificate.not_valid_before_utc:%Y-%m-%d}"
+        return _bad(early, "check this machine's clock, or wait", "certificate_early")
+    return None
 
 
 def check_fit(files: Certificate) -> x509.Certificate:
@@ -80,5 +86,5 @@ def check_fit(files: Certificate) -> x509.Certificate:
     return certificate
 
 
-def _bad(message: str, hint: str) -> ApplianceError:
-    return ApplianceError(f"certificate: {message}", hint, code="certificate")
+def _bad(message: str, hint: str, code: str = "certificate") -> ApplianceError:
+    return ApplianceError(f"certificate: {message}", hint, code=code)

@@ -44,14 +44,18 @@ def _adopt(folder: Path, names: list[str]) -> None:
 
 def _write_set(folder: Path, files: Mapping[str, bytes]) -> Path:
     new = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
-    for name, content in files.items():
-        handle = os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o600 if "key" in name else 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-    _sync(new)
+    try:
+        for name, content in files.items():
+            handle = os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o600 if "key" in name else 0o644)
+                file.write(content)
+                file.flush()
+                os.fsync(handle)
+        _sync(new)
+    except OSError:  # the disk is full: what is tried again each minute leaves nothing behind
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     return new
 
 

@@ -13,6 +13,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from appliance import __version__
+from appliance.journal.writer import Journal
 from appliance.server.refusals import ERROR_CODES
 from appliance.speech.scheduler import Turn
 from appliance.speech.types import Snapshot
@@ -37,27 +38,37 @@ class Metrics:
         *,
         ready: Callable[[], bool],
         sessions: Callable[[], int],
+        away: Callable[[], int],
         places: Callable[[], int],
         waiting: Callable[[], int],
         files: Callable[[], int],
+        worker: Callable[[], int],
         undiarized: Callable[[], int],
+        journal: Journal | None = None,
     ) -> None:
-        """The functions are asked when the figures are read, by any thread."""
+        """The functions are asked when the figures are read, by any thread.
+
+        ``worker``: the process that makes passes; 0 while there is none. ``journal``: without one, none of it.
+        """
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         Info("wlk", "What serves", registry=registry).info(
             {"version": __version__, "model": model, "device": settings.device}
         )
         for name, text, sample in (
-            ("wlk_ready", "1 while clients are served, 0 while loading and stopping", ready),
+            ("wlk_ready", "1 while clients are served, 0 while loading, recovering and stopping", ready),
             ("wlk_sessions_active", "Clients that stream now", sessions),
+            ("wlk_sessions_away", "Of these, clients whose connection dropped and that may come back", away),
             ("wlk_sessions_limit", "Clients that may stream at once; 0 until that is measured", places),
             ("wlk_queue_depth", "Streams that wait for their turn", waiting),
             ("wlk_files_pending", "Files that are sent, wait, or are worked on", files),
             ("wlk_diarization_failures", "Streams whose speakers were given up: the diarizer failed", undiarized),
         ):
             Gauge(name, text, registry=registry).set_function(sample)
+        if journal:
+            _add_journal(journal, registry)
         self._sessions = Counter("wlk_sessions", "Sessions that began", registry=registry)
+        self._resumed = Counter("wlk_session_resumes", "Clients that came back to their session", registry=registry)
         self._ends = Counter(
             "wlk_session_ends", "Sessions that ended: done, gone, or the code of an error", ["how"], registry=registry
         )
@@ -71,6 +82,10 @@ class Metrics:
         self._file_audio = Counter("wlk_file_audio_seconds", "Audio of files that were worked on", registry=registry)
         self._words = Counter("wlk_committed_words", "Words that became final", registry=registry)
         self._passes = Counter("wlk_passes", "Inference passes", registry=registry)
+        self._replaced = Counter(
+            "wlk_inference_replacements", "Processes for inference that died or hung, replaced", registry=registry
+        )
+        self._failed = Counter("wlk_failed_streams", "Streams that an error in a step ended", registry=registry)
         self._lag = Histogram(
             "wlk_lag_seconds",
             "How far text is behind the audio that has come in, each time that text changes",
@@ -96,6 +111,7 @@ class Metrics:
             registry=registry,
         ).set_function(lambda: self._factor.value)
         ProcessCollector(registry=registry)
+        ProcessCollector("inference", pid=lambda: worker() or "none", registry=registry)
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format. Reads files of /proc: not for the event loop."""
@@ -103,6 +119,9 @@ class Metrics:
 
     def began(self) -> None:
         self._sessions.inc()
+
+    def resumed(self) -> None:
+        self._resumed.inc()
 
     def ended(self, how: str) -> None:
         """``how``: ``done``, ``gone``, or the code of an error."""
@@ -131,7 +150,26 @@ class Metrics:
             self._turns.observe(turn.seconds)
         self._passes.inc(turn.passes)
         self._words.inc(turn.words)
+        self._failed.inc(turn.failed)
         self._factor.add(turn)
+
+    def replaced(self) -> None:
+        """The process that makes passes died or hung, and another took over."""
+        self._replaced.inc()
+
+
+def _add_journal(journal: Journal, registry: CollectorRegistry) -> None:
+    for name, text, sample in (
+        ("wlk_journal_failing", "1 while the journal can't be written", lambda: journal.state == "failing"),
+        (
+            "wlk_journal_behind_seconds",
+            "How long the oldest committed word that is not on disk has waited",
+            lambda: journal.behind_s,
+        ),
+        ("wlk_journal_bytes", "What the journal takes on its disk", lambda: journal.bytes),
+        ("wlk_journal_lost_streams", "Streams that ended and lack something in the journal", lambda: journal.lost),
+    ):
+        Gauge(name, text, registry=registry).set_function(sample)
 
 
 def _known(code: str) -> str:

@@ -1,6 +1,7 @@
 """The messages of the `/asr` protocol: what clients may ask for, and how answers look on the wire."""
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,6 +14,8 @@ from appliance.speech.hypothesis import Task
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Line, Snapshot
 
 PROTOCOL_VERSION = 1
+READY_TO_STOP = {"type": "ready_to_stop"}
+"""All that was heard is said. With a ``reason`` the server has ended the stream: the error of this code follows."""
 MAX_TEXT_CHARS = 16 * 1024
 
 Mode = Literal["full", "diff"]
@@ -33,6 +36,7 @@ class Close(IntEnum):
 _CLOSE_BY_CODE = {
     "unsupported_audio": Close.UNSUPPORTED,
     "message_too_big": Close.TOO_BIG,
+    "inference_failed": Close.INTERNAL,
     "not_ready": Close.TRY_LATER,
     "over_capacity": Close.TRY_LATER,
     "too_many_sessions": Close.TRY_LATER,
@@ -42,8 +46,18 @@ _CLOSE_BY_CODE = {
     "bad_request": Close.POLICY,
     "unsupported_language": Close.POLICY,
     "idle_timeout": Close.POLICY,
+    "unknown_session": Close.POLICY,
+    "taken_over": Close.POLICY,
 }
-_RETRY_AFTER_S = {"not_ready": 3, "over_capacity": 10, "too_many_sessions": 10, "too_many_files": 10, "restarting": 5}
+_RETRY_AFTER_S = {
+    "not_ready": (2, 4),
+    "over_capacity": (5, 10),
+    "too_many_sessions": (5, 10),
+    "too_many_files": (5, 10),
+    "restarting": (4, 6),
+}
+"""Between these, by chance: clients that were refused together should not come back together. When a place will be free
+nobody knows; that is as often as it costs nothing to ask."""
 _YES, _NO = ("true", "1"), ("false", "0")
 CLOSING_CODES = frozenset(_CLOSE_BY_CODE)
 """Errors that end a stream."""
@@ -62,6 +76,8 @@ class Options:
     diarization: bool = False
     target_language: str = ""
     """To translate into; empty: no translation."""
+    resume: bool = False
+    """Whether the client would come back after its connection dropped."""
 
 
 def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
@@ -73,6 +89,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
     mode = _choice(query, "mode", ("full", "diff"))
     audio = _choice(query, "format", ("auto", "s16le", "f32le"))
     words = _choice(query, "words", _NO + _YES)
+    resume = _choice(query, "resume", _NO + _YES)
     told_apart = _choice(query, "diarization", _YES + _NO if settings.diarization else _NO + _YES)
     if told_apart in _YES and not settings.diarization:
         raise _bad_parameter("diarization", told_apart, "false, as this server does not tell speakers apart")
@@ -91,6 +108,7 @@ def parse_options(query: Mapping[str, str], settings: Settings) -> Options:
         rate_hz=int(rate),
         diarization=told_apart in _YES,
         target_language=query.get("target_language", settings.target_language) if settings.translation_dir else "",
+        resume=resume in _YES,
     )
 
 
@@ -105,11 +123,18 @@ def parse_control(text: str) -> dict[str, Any]:
         raise ApplianceError(f"text message of over {MAX_TEXT_CHARS} characters", hint, code="bad_message")
     try:
         message = json.loads(text)
+        # What is answered with a part of it must be sayable: NaN is no JSON, and half a character is no text.
+        json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ApplianceError("text message is not JSON", hint, code="bad_message") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ApplianceError("text message is no JSON object with a type", hint, code="bad_message")
     return message
+
+
+def pong(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a ping."""
+    return {"type": "pong"} | ({"id": message["id"]} if "id" in message else {})
 
 
 def close_code(error: ApplianceError) -> Close:
@@ -120,12 +145,14 @@ def error_event(error: ApplianceError) -> dict[str, Any]:
     """The one shape of errors, on the socket and over HTTP."""
     event: dict[str, Any] = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}
     if error.code in _RETRY_AFTER_S:
-        event["retry_after_s"] = _RETRY_AFTER_S[error.code]
+        event["retry_after_s"] = random.randint(*_RETRY_AFTER_S[error.code])
     return event
 
 
-def config_event(settings: Settings, options: Options, session: str) -> dict[str, Any]:
-    """The server's first message."""
+def config_event(
+    settings: Settings, options: Options, session: str, resume: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The server's first message. ``resume``: how the session is had back after its connection dropped."""
     event: dict[str, Any] = {
         "type": "config",
         "useAudioWorklet": settings.pcm_input or options.format != "auto",
@@ -137,6 +164,10 @@ def config_event(settings: Settings, options: Options, session: str) -> dict[str
     }
     if options.target_language:
         event["target_language"] = options.target_language
+    if settings.journal:
+        event["journal"] = True
+    if resume:
+        event["resume"] = dict(resume)
     return event
 
 

@@ -23,6 +23,7 @@ STATUS_BY_CODE = {
     "internal": 500,
     "not_ready": 503,
     "over_capacity": 503,
+    "unknown_session": 503,
     "restarting": 503,
     "no_room": 507,
 }

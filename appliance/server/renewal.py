@@ -56,7 +56,7 @@ def plan(files: Certificate, given: Sequence[str] = ()) -> Plan:
     assert files.authority is not None
     names = subject_names(given)
     leaf = load(files.certificate)
-    if leaf is not None and _organisation(leaf.issuer) not in (AUTHORITY, SELF_SIGNED):
+    if leaf is not None and is_foreign(leaf):
         check(files)
         return Plan(foreign=True)
     ours = leaf is not None and _organisation(leaf.issuer) == AUTHORITY
@@ -73,6 +73,11 @@ def plan(files: Certificate, given: Sequence[str] = ()) -> Plan:
         return Plan(why, None, names, kept, _lasting(permitted(authority.certificate)))
     wanted = tuple(name for name in names if name not in outside)
     return Plan(_why_leaf(files, leaf, authority, wanted), authority, wanted, kept, left_out=tuple(outside))
+
+
+def is_foreign(leaf: x509.Certificate) -> bool:
+    """Whether it is none that we made."""
+    return _organisation(leaf.issuer) not in (AUTHORITY, SELF_SIGNED)
 
 
 def subject_names(given: Sequence[str] = ()) -> Names:

@@ -2,40 +2,50 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from appliance import __version__
 from appliance.errors import ApplianceError
+from appliance.journal.writer import Journal
+from appliance.pair.intact import check_intact
 from appliance.pair.locate import Pair
 from appliance.server.access import Access, Client
 from appliance.server.files.desk import Desk
-from appliance.server.memory import release_code, trim_until
+from appliance.server.kept import Kept
 from appliance.server.metrics import Metrics
 from appliance.server.protocol import PROTOCOL_VERSION
 from appliance.server.refusals import restarting
+from appliance.server.rotation import Rotation
 from appliance.server.settings import Settings
 from appliance.server.streams import Models, load_models
 from appliance.server.tokens import read_tokens
 from appliance.speakers.load import DiarizerConfig
+from appliance.speech.memory import release_code, trim_until
 
 if TYPE_CHECKING:
     from appliance.speech.engine import Engine
 
 log = logging.getLogger(__name__)
 
-Status = Literal["loading", "ready", "failed", "stopping"]
+Status = Literal["loading", "ready", "recovering", "failed", "stopping"]
 
 _AUDIO_THREADS = 8
 """Decode what clients send: a turn each, never waiting for anything."""
 
 STOP_GRACE_S = 5.0
-"""How long clients' last words are worked on after a stop signal; container engines kill after 10 s."""
+"""How long clients' last words are worked on after a stop signal."""
+STOP_S = 9.0
+"""A stop takes no longer, whatever hangs; who stops this process waits longer before a kill (docs/reliability.md)."""
+
+STUCK_S = 180.0
+"""Inference that has brought nothing for so long hangs: the server is ill, and who watches it may start it again."""
 
 
 class Stoppable(Protocol):
@@ -47,12 +57,21 @@ class Stoppable(Protocol):
 class Service:
     """One per process; its methods belong to the event loop's thread, except where they say otherwise."""
 
-    def __init__(self, settings: Settings, pair: Pair, vad_file: Path, diarizer: DiarizerConfig | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pair: Pair,
+        vad_file: Path,
+        diarizer: DiarizerConfig | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         """Raises an `ApplianceError` where the list of tokens can't be used."""
         self.settings = settings
         self.access = Access(settings, read_tokens(settings))
-        self.status: Status = "loading"
+        self._status: Status = "loading"
         self.failure: BaseException | None = None
+        self.rotation: Rotation | None = None
+        """Of the certificate; None without TLS."""
         self.audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
         self.files = Desk(settings, pair, diarizer)
         self.model = pair.name
@@ -61,8 +80,12 @@ class Service:
         self._pair = pair
         self._vad_file = vad_file
         self._diarizer = diarizer
+        self._journal = journal
         self._models: Models | None = None
         self._connections: dict[Stoppable, Client] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self.kept = Kept()
+        """Sessions whose clients may come back."""
         self._idle = asyncio.Event()
         self._closed = threading.Event()
         self._started = time.monotonic()
@@ -71,10 +94,13 @@ class Service:
             pair.name,
             ready=lambda: self.status == "ready",
             sessions=lambda: len(self._connections),
+            away=lambda: self.kept.away,
             places=lambda: self.places,
             waiting=lambda: self._models.engine.waiting if self._models else 0,
             files=lambda: self.files.depth,
+            worker=lambda: self._models.engine.worker_pid if self._models else 0,
             undiarized=lambda: self._models.speakers.failures if self._models and self._models.speakers else 0,
+            journal=journal,
         )
 
     def start_loading(self, on_failure: Callable[[], None]) -> None:
@@ -101,25 +127,41 @@ class Service:
                     loop.call_soon_threadsafe(settle, models, error)
 
         def done(future: "asyncio.Future[Models]") -> None:
-            if future.cancelled() or self.status == "stopping":
+            if future.cancelled() or self._status == "stopping":
                 return
-            self.failure = future.exception()
-            if self.failure is None:
-                self._models, self.status = future.result(), "ready"
+            error = future.exception()
+            if error is None:
+                self._models, self._status = future.result(), "ready"
+                self._models.engine.on_failure(fail_soon)
                 log.info("ready: %s, after %.1f s", self._pair.name, time.monotonic() - self._started)
             else:
-                self.status = "failed"
+                fail(error)
+
+        def fail_soon(error: BaseException) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server was stopped meanwhile
+                loop.call_soon_threadsafe(fail, error)
+
+        def fail(error: BaseException) -> None:
+            if self._status != "stopping":
+                self.failure, self._status = error, "failed"
                 on_failure()
 
         loaded.add_done_callback(done)
         threading.Thread(target=load, name="load-engine", daemon=True).start()
 
     def _load(self) -> Models:
+        check_intact(self._pair)  # first, for it says more of a damaged file than what loading makes of that
         models = load_models(self.settings, self._pair, self._vad_file, self._diarizer)
-        models.engine.watch(self.metrics.took)
+        models.engine.watch(self.metrics.took, self.metrics.replaced)
         release_code()
         threading.Thread(target=trim_until, args=(self._closed,), name="trim", daemon=True).start()
-        return models
+        return dataclasses.replace(models, journal=self._journal)
+
+    @property
+    def status(self) -> Status:
+        """What `/readyz` says; may be asked by any thread."""
+        models = self._models
+        return "recovering" if self._status == "ready" and models and models.engine.recovering else self._status
 
     @property
     def diarization(self) -> bool:
@@ -136,7 +178,7 @@ class Service:
         Raises:
             ApplianceError: code ``not_ready`` or ``restarting``.
         """
-        if self.status == "stopping":
+        if self._status == "stopping":
             raise restarting()
         if self._models is None:
             raise ApplianceError("the model is still loading", "connect again in a moment", code="not_ready")
@@ -153,7 +195,8 @@ class Service:
         Raises:
             ApplianceError: code ``over_capacity``, ``not_ready`` or ``restarting``.
         """
-        self.engine()
+        if self.engine().recovering:
+            raise ApplianceError("the model is being loaded again", "connect again in a moment", code="not_ready")
         places = self.places
         if len(self._connections) >= places:
             raise ApplianceError(
@@ -186,9 +229,15 @@ class Service:
             if not self._connections:
                 self._idle.set()
 
+    def keep_running(self, session: Coroutine[Any, Any, None]) -> None:
+        """Run a session, which may outlive the socket that it began on."""
+        task = asyncio.create_task(session)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
     async def stop(self) -> None:
         """Ask all connections to end, and wait for them a bounded time."""
-        self.status = "stopping"
+        self._status = "stopping"
         self._idle.clear()
         self.files.close()
         for connection in list(self._connections):
@@ -204,6 +253,13 @@ class Service:
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
         if self._models:
             self._models.close()
+        if self._journal:
+            self._journal.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether work goes on, as far as this loop can tell by answering: nothing hangs for long."""
+        return self._models is None or self._models.engine.turn_s < STUCK_S
 
     def report(self) -> dict[str, Any]:
         """What `/readyz` tells."""
@@ -217,6 +273,10 @@ class Service:
             "max_sessions": self.places,
             "diarization": self.diarization,
         }
+        if self.rotation and self.rotation.trouble:
+            report["warning"] = self.rotation.trouble.code  # the log says it in words, which name files
+        if self._journal:
+            report["journal"] = self._journal.state
         if self._models:
             report["languages"] = list(self._models.engine.languages)
             if translation := self._models.translation:

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         "auto", description="the encoder's number format; auto: int8 on cpu, float16 on cuda"
     )
     workers: int = Field(0, ge=0, le=64, description="inference passes at once, for all clients together; 0 chooses")
+    step_timeout_s: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description="seconds that an inference step may take at least before its process is replaced as one that hangs",
+    )
     language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
     languages: Names = Field((), description="languages that auto chooses among, by commas; empty: all of the model's")
     task: Task = Field(
@@ -107,6 +113,15 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(
         120.0, gt=0, le=86400, description="seconds without a message after which a client's stream is ended"
     )
+    client_timeout_s: float = Field(
+        20.0, gt=0, le=60, description="seconds in which a client must take what it is sent, and answer a ping"
+    )
+    resume_window: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="seconds that a stream waits for a client that dropped and may come back; 0: none",
+    )
     max_upload_mb: int = Field(
         500, ge=1, le=100_000, description="largest file that may be sent to be transcribed, in MB"
     )
@@ -131,6 +146,9 @@ class Settings(BaseSettings):
     allowed_origins: Names = Field(
         ("*",), description="web origins whose pages may connect, by commas: *, same, or https://name[:port]"
     )
+    allow_outgoing: bool = Field(
+        False, description="let the server's processes open connections, which only libraries of a GPU may want to"
+    )
     tls: bool = Field(True, description="serve https and wss; off only behind a proxy that does")
     tls_cert: Path | None = Field(None, description="own certificate (PEM, with its chain), not one of the local CA")
     tls_key: Path | None = Field(None, description="private key of --tls-cert (PEM)")
@@ -139,6 +157,14 @@ class Settings(BaseSettings):
         default_factory=default_state_dir,
         description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",
     )
+    journal: Path | None = Field(
+        None,
+        description="folder in which committed text is kept, so that it outlives a power cut; empty: none is kept",
+    )
+    journal_max_mb: int = Field(
+        1000, ge=1, le=1_000_000, description="room for it, in MB; the oldest streams are removed first"
+    )
+    journal_max_days: int = Field(30, ge=1, le=36500, description="days after which a stream is removed from it")
     log_level: LogLevel = Field("info", description="how much to log on stderr")
     log_format: LogFormat = Field("text", description="lines for people, or one JSON object a line")
     diarization: bool = Field(False, description="tell speakers apart, of clients that don't ask for the contrary")

@@ -1,5 +1,6 @@
 """From settings to what is loaded for streams, and to what each of them is asked for."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,20 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.journal.stream import JournalledStream
+from appliance.journal.writer import Journal
 from appliance.pair.locate import Pair
 from appliance.server.models import compute_type
 from appliance.server.settings import Settings
+from appliance.speakers.diarizer import Diarizer
 from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speakers.scheduler import SpeakerScheduler
 from appliance.speakers.stream import SpeakerStream
 from appliance.speech.capacity import streams
+from appliance.speech.config import EngineConfig
+from appliance.speech.engine import Engine
 from appliance.speech.hypothesis import Task
 from appliance.speech.live import LiveStream, OnSnapshot
 from appliance.speech.profile import PROFILES, agreeing, padded, translating
 from appliance.speech.session import StreamOptions
 
 if TYPE_CHECKING:
-    from appliance.speech.engine import Engine
     from appliance.translation.worker import Worker
 
 
@@ -28,17 +33,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose stream it is, as the journal tells it: the session's name in the log, and the name of the token, if any."""
+
+    session: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Models:
     """All that is loaded for streams, once for all of them.
 
     ``on_cpu``: whether the engine is. ``speakers``: None where they are not told apart;
-    ``translation``: None where nothing is translated.
+    ``translation``: None where nothing is translated; ``journal``: None where nothing is kept.
     """
 
-    engine: "Engine"
+    engine: Engine
     on_cpu: bool
     speakers: SpeakerScheduler | None = None
     translation: "Worker | None" = None
+    journal: Journal | None = None
 
     @property
     def capacity(self) -> int:
@@ -53,13 +67,20 @@ class Models:
         return min(carried, streams(cost, 1)) if cost else carried
 
     def open_stream(
-        self, options: StreamOptions, on_snapshot: OnSnapshot, *, diarization: bool, target_language: str = ""
+        self,
+        options: StreamOptions,
+        on_snapshot: OnSnapshot,
+        *,
+        diarization: bool,
+        target_language: str = "",
+        origin: Origin | None = None,
     ) -> LiveStream:
         """Begin a stream.
 
         Args:
             diarization: with its speakers told apart, where they can be.
             target_language: with translations into it, where there are any; empty: without.
+            origin: it is kept in the journal, where there is one; None: it is not.
 
         Raises:
             ApplianceError: a model does not know a language.
@@ -71,10 +92,19 @@ class Models:
             from appliance.translation.stream import translated  # nothing of it is imported where it is off
 
             open_stream = partial(translated, open_stream, self.translation, options, target_language)
+        if origin and self.journal:
+            about = {
+                "token": origin.token,
+                "language": options.language,
+                "task": options.task,
+                "diarization": bool(diarization and self.speakers),
+                "target_language": target_language if self.translation else "",
+            }
+            open_stream = partial(JournalledStream, open_stream, self.journal.begin(origin.session, about))
         return open_stream(on_snapshot)
 
     def close(self) -> None:
-        """Wait for what is under way and let the threads end."""
+        """Wait for what is under way and let the threads end. The journal is the service's to close."""
         self.engine.close()
         if self.speakers:
             self.speakers.close()
@@ -83,18 +113,29 @@ class Models:
 
 
 def load_models(settings: Settings, pair: Pair, vad_file: Path, diarizer: DiarizerConfig | None) -> Models:
-    """Load all of it as set. Takes seconds, and imports torch.
+    """Load all of it as set. Takes seconds; of torch nothing is imported here unless speakers are told apart.
 
     Raises:
         ApplianceError: something can't be loaded, a language is set that a model does not know, or a voice can't be
             enrolled.
     """
     translation = load_translation(settings)
-    engine = load_engine(settings, pair, vad_file)
-    speakers = SpeakerScheduler(load_diarizer(diarizer), max_speakers=settings.max_speakers) if diarizer else None
+    with contextlib.ExitStack() as undo:
+        engine = load_engine(settings, pair, vad_file)
+        undo.callback(engine.close)
+        speakers = SpeakerScheduler(_load_diarizer(diarizer), max_speakers=settings.max_speakers) if diarizer else None
+        undo.pop_all()
     models = Models(engine, settings.device == "cpu", speakers, translation)
     log.info("this machine carries %d streams at once", models.capacity)
     return models
+
+
+def _load_diarizer(config: DiarizerConfig) -> Diarizer:
+    """In this process; threads that wait for others would spin, at the streams' cost."""
+    import torch
+
+    torch.set_num_threads(1)
+    return load_diarizer(config)
 
 
 def load_translation(settings: Settings) -> "Worker | None":
@@ -114,26 +155,27 @@ def load_translation(settings: Settings) -> "Worker | None":
     return Worker(files, settings.device)
 
 
-def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> "Engine":
-    """Load the models as set. Takes seconds, and imports torch.
+def load_engine(settings: Settings, pair: Pair, vad_file: Path) -> Engine:
+    """Load the models as set. Takes seconds.
 
     Raises:
         ApplianceError: something can't be loaded, or a language is set that the model does not know.
     """
-    from appliance.speech.engine import Engine, EngineConfig  # imports torch: neither a port nor a client waits for it
-
-    engine = Engine.load(
-        EngineConfig(
-            pair=pair,
-            vad_file=vad_file,
-            device=settings.device,
-            compute_type=compute_type(settings),
-            workers=settings.workers,
-            policy=settings.policy,
-        )
+    config = EngineConfig(
+        pair=pair,
+        vad_file=vad_file,
+        device=settings.device,
+        compute_type=compute_type(settings),
+        workers=settings.workers,
+        policy=settings.policy,
+        step_timeout_s=settings.step_timeout_s,
     )
-    engine.check_language(settings.language)
-    engine.check_languages(settings.languages)
+    with contextlib.ExitStack() as undo:
+        engine = Engine.load(config)
+        undo.callback(engine.close)
+        engine.check_language(settings.language)
+        engine.check_languages(settings.languages)
+        undo.pop_all()
     return engine
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,38 +12,75 @@ from pathlib import Path
 from appliance.errors import ApplianceError
 from appliance.server import generations
 from appliance.server.authority import fingerprint, new_authority, new_leaf, pem, permits
-from appliance.server.certificate import Certificate, check
+from appliance.server.certificate import Certificate, check_fit, untimely
 from appliance.server.places import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, TLS_FOLDER
-from appliance.server.renewal import Plan, plan
+from appliance.server.renewal import Plan, is_foreign, plan
 from appliance.server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: keys that are forgotten after the connection, and text that nobody can change. TLS 1.3 has no others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The certificate of a state folder, and what was done about it: one line, or nothing."""
+    """A certificate to serve with, and what was done about it: one line, or nothing.
+
+    ``trouble``: why it is served with although clients may refuse it, now or soon.
+    """
 
     files: Certificate
     said: str = ""
+    trouble: ApplianceError | None = None
 
 
-def prepare(settings: Settings) -> Certificate | None:
-    """The certificate to serve with, made or renewed where it is ours; None with TLS off.
+def prepare(settings: Settings) -> Kept | None:
+    """The certificate to serve with, made or renewed where it is ours and that can be done; None with TLS off.
+
+    One that is out of date is served with all the same, for browsers ask what to do then: an appliance whose clock
+    is wrong or whose disk is full still serves.
 
     Raises:
-        ApplianceError: own files are unreadable, don't fit or have expired; the state folder can't be written.
+        ApplianceError: own files are unreadable or don't fit; there is none, and none can be made.
     """
     if not settings.tls:
         return None
     if settings.tls_cert and settings.tls_key:
         own = Certificate(settings.tls_cert, settings.tls_key)
-        check(own)
-        return own
-    kept = keep(settings.state_dir, settings.tls_names)
+        return Kept(own, trouble=untimely(own, check_fit(own)))
+    try:
+        kept = keep(settings.state_dir, settings.tls_names)
+    except ApplianceError as error:
+        return _as_it_is(files_in(settings.state_dir), error)
     if kept.said:
         log.info("%s", kept.said)
-    return kept.files
+    return Kept(kept.files, trouble=untimely(kept.files, check_fit(kept.files)))
+
+
+_NO_REASON_TO_STAY_AWAY = ("state_dir", "certificate_expired", "certificate_early")
+
+
+def _as_it_is(there: Certificate, error: ApplianceError) -> Kept:
+    """What lies there, although it could not be kept as it should."""
+    if error.code not in _NO_REASON_TO_STAY_AWAY:
+        raise error
+    try:
+        leaf = check_fit(there)
+    except ApplianceError:
+        raise error from None  # there is none to serve with
+    late = untimely(there, leaf)
+    if late and error.code == "state_dir":
+        error = ApplianceError(f"{late.message}, and {error.message}", error.hint, code=late.code)
+    return Kept(_served(there, foreign=is_foreign(leaf)), trouble=error)
+
+
+def harden(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The same context, for TLS 1.2 and 1.3 alone, whatever this machine's OpenSSL is set to."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    return context
 
 
 def keep(state_dir: Path, given: Sequence[str] = ()) -> Kept:
@@ -58,11 +96,12 @@ def keep(state_dir: Path, given: Sequence[str] = ()) -> Kept:
         with _lock(folder / ".lock"):
             found = plan(files, given)
             said = _make(files, found) if found.why else ""
-            # These are of one set, and stay there until the renewal after the next.
-            served = Certificate(
-                files.certificate.resolve(), files.key.resolve(), None if found.foreign else files.authority
-            )
-    return Kept(served, said)
+            return Kept(_served(files, foreign=found.foreign), said)
+
+
+def _served(files: Certificate, *, foreign: bool) -> Certificate:
+    """By the names of their set, which stays there until the renewal after the next."""
+    return Certificate(files.certificate.resolve(), files.key.resolve(), None if foreign else files.authority)
 
 
 def due(state_dir: Path, given: Sequence[str] = ()) -> Plan:

@@ -32,6 +32,8 @@ class UpdateWriter:
         if self._mode == "diff":
             self._seq += 1
             fields = {"type": "snapshot" if self._seq == 1 else "diff", "seq": self._seq} | fields
+            if self._seq == 1 and snapshot.pruned:
+                fields["lines_pruned"] = snapshot.pruned
             if self._seq > 1:
                 name, lines = "new_lines", list(islice(self._encoded, kept, None))
                 fields["n_lines"] = len(self._encoded)

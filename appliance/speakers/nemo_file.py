@@ -8,6 +8,7 @@ weights that a site has trained can be loaded too.
 
 import logging
 import pickle
+import re
 import tarfile
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO, Any, Protocol
 import torch
 
 from appliance.errors import ApplianceError
+from appliance.pair.checkpoint import DAMAGE, refuse_compressed
 from appliance.speakers.sortformer_config import FRAME_S, SortformerConfig
 from appliance.speech.types import SAMPLE_RATE_HZ
 from appliance.speech.vad import disable_telemetry
@@ -33,6 +35,7 @@ _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _LARGEST_BYTES = {_CONFIG: 1 << 20, _WEIGHTS: 4 << 30}
 _MOST_MEMBERS = 100
 _LONGEST_REASON = 300
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 class SortformerModel(Protocol):
@@ -69,7 +72,7 @@ def load_sortformer(file: Path, config: SortformerConfig, device: str = "cpu") -
         from nemo.collections.asr.models import SortformerEncLabelModel
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
+        from yaml import AliasEvent, YAMLError, parse
     except ImportError as error:
         raise ApplianceError(
             f"sortformer needs NeMo, and it can't be loaded: {error}",
@@ -79,7 +82,12 @@ def load_sortformer(file: Path, config: SortformerConfig, device: str = "cpu") -
     logging.getLogger("nemo_logger").setLevel(logging.ERROR)
     try:
         with tarfile.open(file, "r:") as archive:
-            found = OmegaConf.create(_member(archive, _CONFIG).read().decode())
+            text = _member(archive, _CONFIG).read().decode()
+            if any(isinstance(event, AliasEvent) for event in parse(text)):
+                raise ValueError("its configuration has aliases, by which a few lines can be billions")
+            found = OmegaConf.create(text)
+            raw = OmegaConf.to_container(found)
+            _refuse_growth({name: raw[name] for name in ("model_defaults", *_CLASSES)}, raw)
             defaults = dict(OmegaConf.to_container(found.model_defaults, resolve=True))
             _refuse_more_classes(defaults.values())
             parts = {name: dict(OmegaConf.to_container(found[name], resolve=True)) for name in _CLASSES}
@@ -100,18 +108,14 @@ def load_sortformer(file: Path, config: SortformerConfig, device: str = "cpu") -
             )
             if complaint := _complaint(model):
                 raise ValueError(complaint)
-            weights = torch.load(_member(archive, _WEIGHTS), map_location="cpu", weights_only=True)
+            packed = _member(archive, _WEIGHTS)
+            refuse_compressed(packed)
+            weights = torch.load(packed, map_location="cpu", weights_only=True)
             model.load_state_dict(weights)
     except (
-        AttributeError,  # of what is null, or has another shape
-        EOFError,
+        *DAMAGE,
         HydraException,
-        KeyError,
-        OSError,
         OmegaConfBaseException,
-        RuntimeError,
-        TypeError,
-        ValueError,
         YAMLError,
         pickle.UnpicklingError,
         tarfile.TarError,
@@ -134,11 +138,27 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     """
     for member in islice(archive, _MOST_MEMBERS):
         if member.name.removeprefix("./") == name:
-            opened = archive.extractfile(member) if member.isreg() else None
+            # One with holes has more zeros than there are bytes in the file.
+            opened = archive.extractfile(member) if member.isreg() and not member.issparse() else None
             if opened is None or member.size > _LARGEST_BYTES[name]:
                 raise ValueError(f"its {name} is no plain file, or too large")
             return opened
     raise ValueError(f"there is no {name} in it")
+
+
+def _refuse_growth(value: Any, everything: Any) -> None:
+    """A value may refer to a plain one elsewhere; to lists of references to lists, few lines would be billions."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_growth(inner, everything)
+    elif isinstance(value, str) and "${" in value:
+        reference = _REFERENCE.fullmatch(value)
+        target = everything
+        for step in reference[1].split(".") if reference else ():
+            target = target.get(step) if isinstance(target, dict) else None
+        if reference is None or isinstance(target, dict | list):
+            raise ValueError(f"it has something looked up in two steps: {value}")
+        _refuse_growth(target, everything)
 
 
 def _refuse_more_classes(values: Any) -> None:

@@ -1,31 +1,22 @@
-"""The models, loaded once and shared by all streams, and the threads that run them."""
+"""What all streams share: the process that makes their passes, and the threads that wait for it."""
 
+import contextlib
 import logging
 import math
-import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits
 
 from appliance.errors import ApplianceError
-from appliance.pair.decoder_weights import load_decoder_weights
-from appliance.pair.locate import Pair
 from appliance.speech import capacity
-from appliance.speech.ct2_recognizer import Ct2Recognizer
-from appliance.speech.decoder import TextDecoder
-from appliance.speech.encoder import Encoder
-from appliance.speech.gpu import prove_gpu
+from appliance.speech.config import EngineConfig
 from appliance.speech.hypothesis import Hypothesis, Request
-from appliance.speech.linear import Precision, int8_available
+from appliance.speech.inference.keeper import Keeper
 from appliance.speech.live import OnSnapshot
-from appliance.speech.profile import BALANCED, DecodingPolicy, Padding
-from appliance.speech.recognizer import Recognizer
-from appliance.speech.scheduler import OnTurn, Recognizes, Scheduler, Stream
+from appliance.speech.profile import BALANCED, Padding
+from appliance.speech.scheduler import OnTurn, Scheduler, Stream
 from appliance.speech.session import Session, StreamOptions
 from appliance.speech.text import TextCodec
 from appliance.speech.types import SAMPLE_RATE_HZ
@@ -40,72 +31,40 @@ _TYPICAL_WINDOW_S = 5
 _TYPICAL_DRAFT = 15
 
 
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """What to load, and on what to run it.
-
-    ``compute_type``: the encoder's. ``workers``: turns that may run at once, each on its own core; 0 chooses.
-    """
-
-    pair: Pair
-    vad_file: Path
-    device: str = "cpu"
-    compute_type: str = "int8"
-    workers: int = 0
-    policy: DecodingPolicy = "alignatt"
-
-
 class Engine:
     """Shared by all streams of a process. Make it with `Engine.load`."""
 
-    def __init__(self, recognizer: Recognizes, codec: TextCodec, vad: VadModel, *, workers: int, batch: int) -> None:
-        self._recognizer = recognizer
+    def __init__(self, keeper: Keeper, codec: TextCodec, vad: VadModel, *, workers: int, batch: int) -> None:
+        self._keeper = keeper
         self._codec = codec
         self._vad = vad
         self.workers = workers
         self._batch = batch
-        self._scheduler = Scheduler(recognizer, workers=workers, batch=batch)
+        self._scheduler = Scheduler(keeper, workers=workers, batch=batch)
         self.share = float(workers)
         """Of a worker's time, that a stream takes; measured by `warm_up`."""
 
     @classmethod
     def load(cls, config: EngineConfig) -> "Engine":
-        """Load both halves and the voice activity model, and run the whole path once.
+        """Load both halves, in a process of their own, and the voice activity model, and run the whole path once.
 
         Raises:
             ApplianceError: something can't be loaded, or the warm-up gave no sane result.
         """
         started = time.monotonic()
-        device = torch.device(config.device)
-        if device.type == "cuda":
-            gpu = prove_gpu(device)
-            log.info("GPU: %s (%s)", gpu.name, gpu.architecture)
-        workers = config.workers or (len(os.sched_getaffinity(0)) if device.type == "cpu" else 1)
-        # The workers are the parallelism: two passes on a core each beat one on both. And a thread of numpy's BLAS that
-        # waits for more spins: with the features' small products that was 0.13 CPU seconds per second of audio.
-        torch.set_num_threads(1)
-        threadpool_limits(1, user_api="blas")
-        encoder = Encoder(
-            config.pair.encoder_dir,
-            config.pair.dimensions.n_mels,
-            device=config.device,
-            compute_type=config.compute_type,
-            workers=workers,
-            threads=1,
-            decodes=config.policy == "localagreement",
-        )
-        codec = TextCodec(config.pair.encoder_dir / "tokenizer.json", config.pair.dimensions)
-        vad = VadModel(config.vad_file)
-        recognizer: Recognizes
-        if config.policy == "localagreement":
-            recognizer = Ct2Recognizer(encoder, codec)
-        else:
-            recognizer = Recognizer(encoder, _decoder(config), codec)
-        engine = cls(recognizer, codec, vad, workers=workers, batch=_BATCH[device.type])
-        engine.warm_up()
+        threadpool_limits(1, user_api="blas")  # numpy's threads would spin here too
+        with contextlib.ExitStack() as undo:
+            keeper = Keeper(config)
+            undo.callback(keeper.close)
+            codec = TextCodec(config.pair.encoder_dir / "tokenizer.json", config.pair.dimensions)
+            vad = VadModel(config.vad_file)
+            keeper.wait_loaded()
+            engine = cls(keeper, codec, vad, workers=config.turns, batch=_BATCH[config.device])
+            engine.warm_up()
+            undo.pop_all()
         log.info(
             "%s ready in %.1f s: %d workers, a stream takes %.3f of one",
-            config.pair.name, time.monotonic() - started, workers, engine.share,
+            config.pair.name, time.monotonic() - started, config.turns, engine.share,
         )  # fmt: skip
         return engine
 
@@ -127,14 +86,37 @@ class Engine:
         self.check_languages(options.languages)
         return Stream(Session(self._codec, self._vad, options), self._scheduler, on_snapshot)
 
-    def watch(self, on_turn: OnTurn) -> None:
-        """Call this after each turn, in a thread of the engine's; it must return at once."""
+    def watch(self, on_turn: OnTurn, on_replaced: Callable[[], None]) -> None:
+        """Call these after each turn, and each time that the process is replaced.
+
+        In threads of the engine's; they must return at once.
+        """
         self._scheduler.on_turn = on_turn
+        self._keeper.on_replaced = on_replaced
+
+    def on_failure(self, tell: Callable[[ApplianceError], None]) -> None:
+        """Call this, in a thread of the engine's, once no pass can be made any more: all streams end with the error."""
+        self._keeper.on_failure = tell
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the process that makes passes is gone, and another is being started; streams wait meanwhile."""
+        return self._keeper.recovering
+
+    @property
+    def worker_pid(self) -> int:
+        """Of the process that makes passes; 0 while there is none."""
+        return self._keeper.pid
 
     @property
     def waiting(self) -> int:
         """How many streams wait for their turn."""
         return self._scheduler.waiting
+
+    @property
+    def turn_s(self) -> float:
+        """How long the longest of the turns under way has taken so far."""
+        return self._scheduler.turn_s
 
     def check_language(self, language: str) -> None:
         """Raise an `ApplianceError` unless ``language`` is "auto" or a code the model knows."""
@@ -189,24 +171,15 @@ class Engine:
             language=self._codec.languages[0],
             beam=beam,
         )
-        return self._recognizer.recognize([request] * self._batch)
+        found = []
+        for outcome in self._keeper.recognize([request] * self._batch):
+            if isinstance(outcome, ApplianceError):
+                raise outcome
+            found.append(outcome)
+        return found
 
     def close(self) -> None:
-        """Wait for the passes under way and let the threads end."""
+        """Wait for the passes under way and let the process and the threads end."""
+        self._keeper.retire()
         self._scheduler.close()
-
-
-def _decoder(config: EngineConfig) -> TextDecoder:
-    return TextDecoder(
-        config.pair.dimensions,
-        config.pair.alignment_heads,
-        load_decoder_weights(config.pair),
-        device=config.device,
-        precision=_precision(torch.device(config.device)),
-    )
-
-
-def _precision(device: torch.device) -> Precision:
-    if device.type == "cuda":
-        return "float16"
-    return "int8" if int8_available() else "float32"
+        self._keeper.close()

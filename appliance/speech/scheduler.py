@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from appliance.errors import ApplianceError
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.live import OnSnapshot, outcome
 from appliance.speech.session import Session
@@ -26,19 +27,23 @@ takes no more passes once it has as much as a full batch of these."""
 
 
 class Recognizes(Protocol):
-    """What makes passes: `appliance.speech.recognizer` or `appliance.speech.ct2_recognizer`."""
+    """What makes passes: `appliance.speech.inference.keeper`. An error is that of one pass, and of its stream."""
 
-    def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]: ...
+    def recognize(self, requests: Sequence[Request]) -> Sequence[Hypothesis | ApplianceError]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a turn took and gave: ``heard_s`` of audio and ``words`` that were committed, of all its streams."""
+    """What a turn took and gave: ``heard_s`` of audio and ``words`` that were committed, of all its streams.
+
+    ``failed``: streams that ended in it with an error.
+    """
 
     seconds: float
     passes: int
     heard_s: float
     words: int
+    failed: int = 0
 
 
 OnTurn = Callable[[Turn], None]
@@ -95,6 +100,25 @@ class Stream:
         if not self.finished.done() and self.finished.set_running_or_notify_cancel():
             self.finished.set_exception(error)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether an error ended it."""
+        return self.finished.done() and not self.finished.cancelled() and self.finished.exception() is not None
+
+
+class _Fatal:
+    """An error in work for one stream ends it, and no other; whoever waits for the stream is told."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is not None:
+            self._stream.fail(error)
+        return error is not None
+
 
 class Scheduler:
     """Runs the turns of all streams of an engine."""
@@ -105,13 +129,15 @@ class Scheduler:
         self._batch = batch
         self._enough_samples = batch * _TYPICAL_SAMPLES
         self.on_turn: OnTurn = lambda turn: None
-        """Called after each turn that did not fail, by the thread that made it; must return at once."""
+        """Called after each turn that did not fail as a whole, by the thread that made it; must return at once."""
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="inference")
         self._lock = threading.Lock()
         self._closed = False
         self._waiting: deque[Stream] = deque()
         self._busy: set[Stream] = set()
         """Streams that wait or are served; each stands at most once in the queue, so streams bound it."""
+        self._under_way: dict[int, float] = {}
+        """By thread: when its turn began."""
 
     def wake(self, stream: Stream) -> None:
         """Queue a stream for its turn, unless it waits or is served already, or has nothing to hear."""
@@ -127,6 +153,13 @@ class Scheduler:
     def _turn(self, held: list[Stream]) -> None:
         """Serve the streams that wait longest; ``held`` is filled with those, whatever happens."""
         started = time.monotonic()
+        self._under_way[threading.get_ident()] = started
+        try:
+            self._serve(held, started)
+        finally:
+            del self._under_way[threading.get_ident()]
+
+    def _serve(self, held: list[Stream], started: float) -> None:
         heard_s, words = 0.0, 0
         served: list[Stream] = []
         passes: list[tuple[Stream, Request]] = []
@@ -135,25 +168,36 @@ class Scheduler:
             served.append(stream)
             heard_s -= stream.session.heard_s
             words -= stream.session.committed
-            request = stream.session.next_request()
-            if request is None:
-                stream.publish()
-            else:
-                passes.append((stream, request))
-                samples += request.padded_samples
+            with _Fatal(stream):
+                request = stream.session.next_request()
+                if request is None:
+                    stream.publish()
+                else:
+                    passes.append((stream, request))
+                    samples += request.padded_samples
         if passes:
-            hypotheses = self._recognizer.recognize([request for _, request in passes])
-            for (stream, _), hypothesis in zip(passes, hypotheses, strict=True):
-                stream.session.absorb(hypothesis)
-                stream.publish()
+            found = self._recognizer.recognize([request for _, request in passes])
+            for (stream, _), hypothesis in zip(passes, found, strict=True):
+                with _Fatal(stream):
+                    if isinstance(hypothesis, ApplianceError):
+                        raise hypothesis
+                    stream.session.absorb(hypothesis)
+                    stream.publish()
         heard_s += sum(stream.session.heard_s for stream in served)
         words += sum(stream.session.committed for stream in served)
-        self.on_turn(Turn(time.monotonic() - started, len(passes), heard_s, words))
+        failed = sum(stream.has_failed for stream in served)
+        self.on_turn(Turn(time.monotonic() - started, len(passes), heard_s, words, failed))
 
     @property
     def waiting(self) -> int:
         """How many streams wait for their turn."""
         return len(self._waiting)
+
+    @property
+    def turn_s(self) -> float:
+        """How long the longest of the turns under way has taken so far; 0 where there is none."""
+        now = time.monotonic()
+        return now - min(self._under_way.copy().values(), default=now)
 
     def _next(self, held: list[Stream]) -> Stream | None:
         with self._lock:

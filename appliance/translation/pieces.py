@@ -1,6 +1,7 @@
 """Text to the pieces of a translation model's vocabulary, and back: by SentencePiece, or by a ``tokenizer.json``."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,11 @@ class Pieces(Protocol):
     """A tokenizer. Any number of threads."""
 
     def cut(self, text: str) -> list[str]:
-        """The pieces of a text; `joined` undoes it, but for what normalization changed."""
+        """The pieces of a text; `joined` undoes it, but for what normalization changed.
+
+        Raises:
+            ValueError: this tokenizer has no pieces for it.
+        """
 
 
 def load_pieces(folder: Path) -> Pieces:
@@ -47,10 +52,28 @@ class TokenizerPieces:
     """By a ``tokenizer.json``."""
 
     def __init__(self, file: Path) -> None:
-        self._tokenizer = Tokenizer.from_file(str(file))
+        """Load it.
+
+        Raises:
+            ApplianceError: the file can't be read, or is none.
+        """
+        try:
+            with _PlainErrors():
+                self._tokenizer = Tokenizer.from_file(str(file))
+        except ValueError as error:
+            raise _broken(file, str(error)) from error
 
     def cut(self, text: str) -> list[str]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
+        with _PlainErrors():
+            return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
+
+
+class _PlainErrors(AbstractContextManager[None]):
+    """Makes a `ValueError` of what tokenizers raises: an `Exception`, and of no other class."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is Exception:
+            raise ValueError(str(error)) from error
 
 
 class SentencePieces:

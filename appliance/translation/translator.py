@@ -10,7 +10,7 @@ from typing import NamedTuple
 import ctranslate2
 
 from appliance.errors import ApplianceError
-from appliance.pair.ct2_file import open_ct2
+from appliance.pair.ct2_file import Ct2File, open_ct2
 from appliance.translation.languages import Languages
 from appliance.translation.pieces import joined, load_pieces
 
@@ -60,10 +60,8 @@ def look(folder: Path) -> TranslationFiles:
         if not (folder / name).is_file():
             raise _error(f"no {name} in {folder}")
     with open_ct2(folder / "model.bin", _SPEC) as model:
-        size = model.variable("decoder/embeddings/weight").shape[0]
-        positions = min(
-            model.variable(f"{half}/position_encodings/encodings").shape[0] for half in ("encoder", "decoder")
-        )
+        size = _rows(model, "decoder/embeddings/weight")
+        positions = min(_rows(model, f"{half}/position_encodings/encodings") for half in ("encoder", "decoder"))
     vocabulary = _vocabulary(folder)
     if len(vocabulary) != size:
         raise _error(f"{folder}: its vocabulary has {len(vocabulary)} entries where model.bin has {size}")
@@ -73,7 +71,7 @@ def look(folder: Path) -> TranslationFiles:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         adds_end = bool(config.get("add_source_eos"))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, RecursionError, ValueError, AttributeError) as error:
         raise _error(f"can't read {folder / 'config.json'}: {error}") from error
     return TranslationFiles(folder, languages, min(_LONGEST_PIECES, positions), adds_end)
 
@@ -125,6 +123,13 @@ class Translator:
         return token
 
 
+def _rows(model: Ct2File, name: str) -> int:
+    shape = model.variable(name).shape
+    if not shape:
+        raise _error(f"{model.path}: {name} has no axes")
+    return shape[0]
+
+
 def _vocabulary(folder: Path) -> list[str]:
     try:
         file = folder / "shared_vocabulary.json"
@@ -133,7 +138,7 @@ def _vocabulary(folder: Path) -> list[str]:
         file = folder / "shared_vocabulary.txt"
         if file.is_file():
             return file.read_text(encoding="utf-8").split("\n")[:-1]
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         raise _error(f"can't read {file}: {error}") from error
     raise _error(f"no shared_vocabulary.json or .txt in {folder}")
 

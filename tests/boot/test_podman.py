@@ -8,6 +8,7 @@ from appliance.errors import ApplianceError
 from tests.boot.box import Box, lacking
 from tests.boot.rootfs import PODMAN, ensure_rootfs
 from tests.boot.site import Site
+from tests.boot.test_service import SOON
 from tests.conftest import Spoken, missing
 from tests.delivery.releases import Release
 
@@ -96,6 +97,18 @@ def test_a_unit_of_quadlet_serves_where_it_is_asked_for(site: Site, release: Rel
     wanted = "ActiveState=active NRestarts=1 "
     box.run("timeout", "90", "bash", "-c", f'until [ "$({again})" = "{wanted}" ]; do sleep 1; done')
     assert site.hears()
+
+    # One that hangs comes back too, sooner than it would by itself.
+    box.run("mkdir", "--parents", "/run/systemd/system/wlk.service.d")
+    box.run("tee", "/run/systemd/system/wlk.service.d/soon.conf", input_text=SOON)
+    box.run("systemctl", "daemon-reload")
+    box.run("systemctl", "restart", "wlk")
+    box.engine("kill", "--signal=STOP", "wlk-service")
+    box.run("timeout", "120", "bash", "-c", f'until [ "$({again})" = "{wanted}" ]; do sleep 1; done')
+    assert site.hears() and "Watchdog timeout" in box.journal("wlk")
+    box.run("rm", "-r", "/run/systemd/system/wlk.service.d")
+    box.run("systemctl", "daemon-reload")
+    box.run("systemctl", "restart", "wlk")
 
     # It is kept by the next installation, which has nothing to do.
     started = site.said("systemctl", "show", "--property=ActiveEnterTimestamp", "wlk")

@@ -12,6 +12,8 @@ from tests.boot.site import Site
 pytestmark = [pytest.mark.image, pytest.mark.boot]
 
 SETTINGS = "/etc/wlk/wlk.env"
+SOON = "[Service]\nWatchdogSec=30s\nEnvironment=WLK_WATCH_SECONDS=3\n"
+"""A watchdog that waits for less than two minutes."""
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +149,24 @@ def test_a_killed_server_comes_back(site: Site) -> None:
     assert len(site.said("docker", "ps", "--all", "--quiet").split()) == 1
 
 
+def test_a_server_that_hangs_comes_back(site: Site) -> None:
+    """With the unit's own watchdog, but for a shorter time."""
+    assert site.said("systemctl", "show", "--property=WatchdogUSec", "--value", "wlk") == "2min"
+    folder = "/etc/systemd/system/wlk.service.d"
+    site.box.run("mkdir", "--parents", folder)
+    site.box.run("tee", f"{folder}/site.conf", input_text=SOON)
+    site.box.run("systemctl", "daemon-reload")
+    site.box.run("systemctl", "restart", "wlk")
+    before = container(site)
+    time.sleep(45)
+    assert container(site) == before, "one that is well is left alone"
+    site.box.run("docker", "kill", "--signal=STOP", "wlk-service")
+    wait_for_another(site, before)
+    assert site.hears()
+    log = site.box.journal("wlk")
+    assert "Watchdog timeout" in log and re.search(r"wlk: not well: no answer from https://.*/healthz", log)
+
+
 def test_it_comes_back_when_the_engine_does(site: Site) -> None:
     before = container(site)
     site.box.run("systemctl", "restart", "docker")
@@ -224,6 +244,41 @@ def test_a_token_is_asked_for_and_stands_in_no_command_line(site: Site) -> None:
     assert "a-secret-of-the-site" not in site.box.journal("wlk")
     with pytest.raises(AssertionError, match="token"):
         site.hears()
+
+
+def test_an_operator_sees_how_closed_it_is(site: Site) -> None:
+    """The units here by the systemd that runs them, the container by the kernel; and one that is loosened."""
+
+    def rows() -> tuple[int, dict[str, tuple[str, str]]]:
+        done = site.box.run("/opt/wlk/current/harden-check.sh", check=False)
+        found = [line for line in done.stdout.splitlines() if line[:6].strip()]
+        return done.returncode, {line[6:34].strip(): (line[:6].strip(), line[34:].strip()) for line in found}
+
+    status, seen = rows()
+    assert (status, {name: row for name, row in seen.items() if row[0] == "FAIL"}) == (0, {})
+    inside = (
+        "user",
+        "capabilities",
+        "new privileges",
+        "system calls",
+        "file system",
+        "memory",
+        "processes",
+        "open port",
+    )
+    units = ("wlk.service", "wlk-load.service", "wlk-cert.service")
+    around = ("tls1_3", "ciphers", "certificate", "settings", "state", "private key", "programs", "process list")
+    assert {seen[name][0] for name in (*inside, "way out", *units, *around)} == {"ok"}
+    site.box.run("mkdir", "-p", "/etc/systemd/system/wlk-cert.service.d")
+    loose = "[Service]\nProtectSystem=no\nPrivateDevices=no\nSystemCallFilter=\nCapabilityBoundingSet=~\n"
+    site.box.run("tee", "/etc/systemd/system/wlk-cert.service.d/loose.conf", input_text=loose)
+    site.box.run("systemctl", "daemon-reload")
+    site.box.run("chmod", "0644", "/etc/wlk/wlk.env")
+    status, seen = rows()
+    site.box.run("rm", "-r", "/etc/systemd/system/wlk-cert.service.d")
+    site.box.run("chmod", "0600", "/etc/wlk/wlk.env")
+    site.box.run("systemctl", "daemon-reload")
+    assert (status, seen["settings"][0], seen["wlk-cert.service"][0]) == (1, "FAIL", "FAIL")
 
 
 def test_the_doctor_sees_what_is_well_and_what_is_not(site: Site) -> None:

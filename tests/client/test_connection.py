@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import av
 import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
-from appliance.client import ClientOptions, Transcript, open_stream
+from appliance.client import ClientOptions, Transcript, connection, open_stream
+from appliance.client.unheard import KEPT_BYTES
 from appliance.errors import ApplianceError
 
 OURS = {"type": "config", "useAudioWorklet": False, "mode": "diff", "protocol": 1, "language": "auto"}
@@ -98,8 +100,8 @@ def test_a_server_of_ours() -> None:
     snapshot = {"type": "snapshot", "seq": 1} | update("One.", tentative="two")
     seen, transcript, heard = run(OURS, snapshot, READY, language="de", token="secret", words=True)
     assert seen[-1] == transcript.committed == "One." and transcript.tentative == "two"
-    assert heard.audio == PCM and heard.texts == [{"type": "ping", "id": 1.0}]
-    assert heard.path == "/asr?mode=diff&format=s16le&rate=16000&words=true&language=de"
+    assert heard.audio == PCM and heard.texts == [{"type": "ping", "id": 32000}]
+    assert heard.path == "/asr?mode=diff&format=s16le&rate=16000&resume=true&words=true&language=de"
     assert heard.authorization == "Bearer secret"
     assert transcript.sent_s == transcript.received_s == transcript.decided_s == 1.0
 
@@ -172,6 +174,20 @@ def test_the_last_update_before_an_error_is_seen() -> None:
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
+def test_an_end_that_a_stopping_server_makes_is_no_end_of_the_transcript() -> None:
+    async def run() -> None:
+        error = {"type": "error", "code": "restarting", "message": "the server is stopping", "hint": ""}
+        ready = READY | {"reason": "restarting"}
+        async with server(OURS, update("One."), ready, error) as (url, _), open_stream(ClientOptions(url)) as stream:
+            await stream.finish()
+            with pytest.raises(ApplianceError, match="is stopping"):
+                async for _ in stream:
+                    pass
+            assert stream.transcript.committed == "One."
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
 def test_leaving_early_closes_and_raises_nothing_of_its_own() -> None:
     async def run() -> int | None:
         closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
@@ -199,3 +215,112 @@ def test_no_server() -> None:
 
     with pytest.raises(ApplianceError, match=r"no server at ws://127\.0\.0\.1:9/asr"):
         asyncio.run(run())
+
+
+def chosen(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol("wlk") if "wlk" in offered else None
+
+
+class Resuming:
+    """A server that keeps one stream, hears ``each`` bytes on a connection, and then is gone without a word."""
+
+    def __init__(self, *each: int, knows: bool = True, window_s: float = 60.0) -> None:
+        self.audio = b""
+        self.offered: list[str | None] = []
+        self._each = list(each)
+        self._knows = knows
+        self._window_s = window_s
+
+    async def answer(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        self.offered.append(socket.request.headers.get("Sec-WebSocket-Protocol"))
+        if self.offered[-1] and not self._knows:
+            await socket.send(json.dumps({"type": "error", "code": "unknown_session", "message": "m", "hint": ""}))
+            return
+        resume = {"id": "abc", "window_s": self._window_s, "received_bytes": len(self.audio), "received_s": 0}
+        await socket.send(json.dumps(OURS | {"resume": resume}))
+        snapshot = {"type": "snapshot", "seq": 1} | update(*(f"Part {n}." for n, _ in enumerate(self.offered)))
+        await socket.send(json.dumps(snapshot))
+        until = len(self.audio) + self._each.pop(0) if self._each else None
+        async for data in socket:
+            if isinstance(data, str):
+                await socket.send(json.dumps({"type": "pong", "id": len(self.audio)}))
+            elif data:
+                self.audio += data
+            else:
+                break
+            if until is not None and len(self.audio) >= until:
+                socket.transport.abort()
+                return
+        await socket.send(json.dumps(READY))
+        await socket.wait_closed()
+
+
+def resumed(server: Resuming, data: bytes, **options: Any) -> Transcript:
+    async def hear() -> Transcript:
+        async with serve(server.answer, "127.0.0.1", 0, select_subprotocol=chosen) as running:
+            url = f"ws://127.0.0.1:{next(iter(running.sockets)).getsockname()[1]}/asr"
+            return (await streamed(ClientOptions(url, **options), data))[1]
+
+    return asyncio.run(asyncio.wait_for(hear(), 60))
+
+
+@pytest.mark.parametrize("form", ["s16le", "auto"])
+def test_a_stream_is_taken_up_where_the_server_says(form: str) -> None:
+    """Of more audio than is kept: what the server has need not be."""
+    data = np.random.default_rng(3).bytes(3 * KEPT_BYTES // 2)
+    server = Resuming(0, 100_000, 1, 2_000_000)
+    transcript = resumed(server, data, format=form)
+    assert server.audio == data
+    assert server.offered == [None, *["wlk, wlk.resume.abc"] * 4]
+    assert transcript.committed == "Part 0. Part 1. Part 2. Part 3. Part 4."
+    assert form == "auto" or transcript.received_s == transcript.sent_s == len(data) / 32000
+
+
+def test_a_stream_that_is_not_there_any_more_has_ended() -> None:
+    for server in (Resuming(1000, knows=False), Resuming(1000, window_s=-1, knows=False)):
+        with pytest.raises(ApplianceError) as told:
+            resumed(server, PCM)
+        assert told.value.code == "closed" and len(server.offered) == 2
+
+
+def test_one_who_does_not_want_it_is_not_brought_back() -> None:
+    async def answer(socket: ServerConnection) -> None:
+        assert socket.request is not None and "resume" not in socket.request.path
+        await socket.send(json.dumps(OURS))
+        socket.transport.abort()
+
+    async def hear() -> None:
+        async with serve(answer, "127.0.0.1", 0) as running:
+            url = f"ws://127.0.0.1:{next(iter(running.sockets)).getsockname()[1]}/asr"
+            with pytest.raises(ApplianceError, match="broke"):
+                await streamed(ClientOptions(url, resume=False))
+
+    asyncio.run(asyncio.wait_for(hear(), 20))
+
+
+def test_a_server_that_gives_no_sign_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_QUIET_S", 0.2)
+    calls, back = 0, asyncio.Event()
+
+    async def answer(socket: ServerConnection) -> None:
+        nonlocal calls
+        calls += 1
+        resume = {"id": "abc", "window_s": 60, "received_bytes": 0, "received_s": 0}
+        await socket.send(json.dumps(OURS | {"resume": resume}))
+        if calls == 1:
+            socket.transport.pause_reading()
+            await back.wait()
+        back.set()
+        async for data in socket:
+            if data == b"":
+                break
+        await socket.send(json.dumps(READY))
+
+    async def hear() -> None:
+        async with serve(answer, "127.0.0.1", 0, select_subprotocol=chosen) as running:
+            url = f"ws://127.0.0.1:{next(iter(running.sockets)).getsockname()[1]}/asr"
+            await streamed(ClientOptions(url))
+
+    asyncio.run(asyncio.wait_for(hear(), 20))
+    assert calls >= 2

@@ -159,6 +159,43 @@ def test_a_full_instance_is_passed_over(proxy: Proxy, instances: tuple[Running, 
 
 
 @pytest.mark.model
+def test_one_who_comes_back_finds_the_instance_that_has_the_session(
+    proxy: Proxy, instances: tuple[Running, Running]
+) -> None:
+    """Also where it is not the one with the fewest streams, which is asked first."""
+    settled(instances, (0, 0))
+    with contextlib.ExitStack() as stack:
+        socket = stack.enter_context(opened(proxy, "?resume=true"))
+        resume = receive(socket)["resume"]
+        place = sessions(instances).index(1)
+        others = [placed(stack, proxy, instances) for _ in range(2)]
+        for other, at in others:
+            if at != place:
+                other.close()
+        kept = [1, 1]
+        kept[place] += sum(at == place for _, at in others)
+        kept[1 - place] = 0
+        settled(instances, tuple(kept))
+        socket.send(bytes(32000))
+        socket.send('{"type": "ping"}')
+        while receive(socket).get("type") != "pong":
+            pass
+        socket.socket.shutdown(2)
+        instances[place].wait_for("waiting 60 s for its client")
+        offered = ["wlk", f"wlk.resume.{resume['id']}"]
+        with opened(proxy, "?resume=true", subprotocols=offered) as again:
+            assert receive(again)["resume"] == resume | {"received_bytes": 32000, "received_s": 1.0}
+        settled(instances, tuple(count - (at == place) for at, count in enumerate(kept)))
+        if proxy.kind == "nginx":
+            with opened(proxy, subprotocols=offered) as refused:
+                assert receive(refused)["code"] == "unknown_session"
+        else:
+            with pytest.raises(InvalidStatus) as raised:
+                opened(proxy, subprotocols=offered)
+            assert json.loads(raised.value.response.body or b"{}")["code"] == "unknown_session"
+
+
+@pytest.mark.model
 @pytest.mark.parametrize("path", ["asr", "/asr"])
 def test_origin_is_compared_with_the_address_of_the_proxy(
     proxy: Proxy, instances: tuple[Running, Running], path: str

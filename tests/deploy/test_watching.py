@@ -8,6 +8,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from appliance.journal.bounds import Bounds
+from appliance.journal.folder import Folder
+from appliance.journal.writer import Journal
 from appliance.server.metrics import Metrics
 from appliance.server.settings import Settings
 from appliance.speech.scheduler import Turn
@@ -21,22 +24,26 @@ NAME = re.compile(r"\b(?:wlk|process)_[a-z_]+")
 
 
 @pytest.fixture(scope="module")
-def samples() -> dict[str, set[str]]:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Names of all samples that a server exposes, and their labels."""
     asked = {
         "ready": lambda: True,
         "sessions": lambda: 0,
+        "away": lambda: 0,
         "places": lambda: 1,
         "waiting": lambda: 0,
         "undiarized": lambda: 0,
         "files": lambda: 0,
+        "worker": lambda: 0,
     }
-    metrics = Metrics(Settings(), "base", **asked)
+    journal = Journal(Folder.own(tmp_path_factory.mktemp("kept") / "journal"), Bounds.of(1, 1), {})
+    metrics = Metrics(Settings(), "base", **asked, journal=journal)
     metrics.took(Turn(1.0, 1, 1.0, 1))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
+    journal.close()
     return found
 
 
@@ -79,7 +86,7 @@ def test_alerts_ask_for_what_there_is(samples: dict[str, set[str]]) -> None:
     assert {name for rule in rules for name in NAME.findall(rule["expr"])} <= set(samples)
     codes = {code for rule in rules for code in re.findall(r'(?:code|how)="(\w+)"', rule["expr"])}
     known = (ROOT / "docs/API.md").read_text(encoding="utf-8")
-    assert codes == {"over_capacity", "internal"} and all(f"`{code}`" in known for code in codes)
+    assert codes == {"over_capacity", "internal", "inference_failed"} and all(f"`{code}`" in known for code in codes)
 
 
 def test_the_scrape_trusts_our_ca_and_takes_its_token_from_a_file() -> None:

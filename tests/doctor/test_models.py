@@ -74,7 +74,9 @@ def test_a_pair_of_the_site(models: Path) -> None:
 def test_a_broken_record(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (models / "pair.json").write_text("{}")
     assert checked(models)["pair"].severity == "error"
-    monkeypatch.setattr("appliance.pair.locate._record", lambda *folders: None)  # it breaks after the pair was found
+    monkeypatch.setattr(
+        "appliance.pair.locate.find_record", lambda *folders: None
+    )  # it breaks after the pair was found
     assert checked(models)["files"].severity == "error"
 
 

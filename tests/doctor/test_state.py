@@ -4,7 +4,7 @@ import pytest
 from cryptography import x509
 
 from appliance.doctor.finding import Finding
-from appliance.doctor.state import check_certificate, check_state
+from appliance.doctor.state import check_certificate, check_journal, check_state
 from appliance.server.renewal import subject_names
 from appliance.server.settings import load_settings
 from appliance.server.tls import keep
@@ -24,6 +24,18 @@ def test_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert check_state(tmp_path).severity == "error"
     assert check_state(tmp_path / "later").severity == "error"
+
+
+def test_the_journal(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    assert check_journal(None) == []
+    assert [finding.severity for finding in check_journal(folder)] == ["note"] and not folder.exists()
+    folder.mkdir(mode=0o700)
+    (found,) = check_journal(folder)
+    assert found.severity == "ok" and "0 streams, 0 MB" in found.seen
+    folder.chmod(0o750)
+    (found,) = check_journal(folder)
+    assert found.severity == "error" and found.remedy.startswith("chmod 0700 ")
 
 
 def checked(folder: Path, *flags: str) -> dict[str, Finding]:

@@ -56,7 +56,7 @@ def test_wrong_use_is_told_with_status_2(words: tuple[str, ...], message: str) -
 def test_help_needs_no_engine() -> None:
     done = run_wlk("--help", WLK_ENGINE="/none")
     assert done.returncode == 0
-    for option in ("-f", "--port", "--lan", "--local", "--models-dir", "--gpus"):
+    for option in ("-f", "--port", "--lan", "--local", "--models-dir", "--gpus", "--journal"):
         assert option in done.stdout
 
 
@@ -133,6 +133,27 @@ def test_a_translation_model_of_the_site_is_mounted(tmp_path: Path) -> None:
     assert "/translation" not in asked
 
 
+def test_a_journal_lies_in_the_state_or_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    asked, _ = started(tmp_path, "docker", "base", WLK_JOURNAL="")
+    assert "journal" not in asked and "JOURNAL" not in asked, "off by default"
+    for words, environment in ((["--journal"], ""), ([], "/var/lib/wlk/journal")):
+        asked, _ = started(tmp_path, "docker", "base", *words, WLK_JOURNAL=environment)
+        assert " WLK_JOURNAL=/var/lib/wlk/journal " in asked and asked.count("--volume") == 1
+        assert asked.count("WLK_JOURNAL") == 1
+    folder = tmp_path / "kept"
+    for engine, label in (("docker", ""), ("podman", ":z")):
+        (tmp_path / "asked").unlink()
+        asked, said = started(tmp_path, engine, "base", WLK_JOURNAL=str(folder))
+        assert (asked, f"install -d -o 10001 -g 10001 -m 0700 {folder}" in said) == ("", True)
+        folder.mkdir(0o700)
+        asked, _ = started(tmp_path, engine, "base", "--journal", WLK_JOURNAL=str(folder))
+        assert f" --volume {folder}:/journal{label} " in asked and " WLK_JOURNAL=/journal " in asked
+        asked, _ = started(tmp_path, engine, "base", "--aside", WLK_JOURNAL=str(folder))
+        assert "journal" not in asked and "JOURNAL" not in asked, "a trial keeps nothing"
+        folder.rmdir()
+    assert "WLK_JOURNAL is no folder: kept" in started(tmp_path, "docker", "base", WLK_JOURNAL="kept")[1]
+
+
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     found, problems = find_engine()
@@ -193,6 +214,17 @@ def test_starts_in_the_background_hardened_and_only_once(engine: Engine, site: d
     again = run_wlk("base", "--port", str(port), **site)
     assert again.returncode == 1
     assert f"{site['WLK_NAME']} is already running" in again.stderr
+
+
+@pytest.mark.image
+def test_a_journal_in_the_container_is_its_users_alone(engine: Engine, site: dict[str, str], port: int) -> None:
+    done = run_wlk("base", "--journal", "--local", "--port", str(port), **site)
+    assert done.returncode == 0, done.stderr
+    assert ready(port)
+    name = site["WLK_NAME"]
+    assert engine.output(["exec", name, "stat", "--format", "%a %u:%g", "/var/lib/wlk/journal"]) == "700 10001:10001"
+    listed = engine.run(["exec", name, "python3", "-m", "appliance", "journal", "list"], capture=True)
+    assert "nothing in /var/lib/wlk/journal" in listed.stderr
 
 
 @pytest.mark.image

@@ -3,9 +3,12 @@
 tests/boot runs them for real.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -220,6 +223,65 @@ def test_loading(installed: Installed) -> None:
     installed.engine("exit 1", "cat >/dev/null")
     done = installed.step("load")
     assert done.returncode == 1 and "not the image of this release" in done.stderr
+
+
+def test_systemd_hears_that_all_is_well_only_while_the_server_says_so(installed: Installed) -> None:
+    """While it starts, too; and nobody asks any more when its process is gone."""
+    root = installed.root
+    shutil.copy(ROOT / "systemd/wlk.env", root / "config/wlk.env")
+    ask = f'case "$*" in *--ready) [ -e {root}/ready ] ;; *) cat {root}/health; [ -e {root}/well ] ;; esac'
+    put(root / "bin", "docker", f'case "$1" in exec) {ask} ;; esac')
+    put(root / "bin", "systemd-notify", f'echo "$1" >>{root}/notified')
+    (root / "notified").touch()
+    (root / "health").write_text("stuck (https://127.0.0.1:8000/healthz: 503)\n")
+    (root / "well").touch()
+
+    def beats() -> int:
+        return (root / "notified").read_text(encoding="utf-8").split("\n").count("WATCHDOG=1")
+
+    def more_than(count: int) -> bool:
+        return wait_until(lambda: beats() > count)
+
+    with subprocess.Popen(["sleep", "600"]) as server, (root / "said").open("w") as said:
+        environment = {"MAINPID": str(server.pid), "NOTIFY_SOCKET": "/nowhere", "WLK_WATCH_SECONDS": "0.5"}
+        places = {"WLK_CONFIG": f"{root}/config", "WLK_STATE": f"{root}/state", "WLK_ENGINE": "docker"}
+        starting = subprocess.Popen(
+            ["bash", installed.release / "service.sh", "ready"],
+            env={"PATH": f"{root}/bin:{os.environ['PATH']}", **environment, **places},
+            stdout=said,
+            stderr=said,
+        )
+        assert more_than(1) and starting.poll() is None, "not ready yet, and not hung"
+        (root / "ready").touch()
+        assert starting.wait(30) == 0
+        assert more_than(beats() + 1)
+        (root / "well").unlink()
+        assert wait_until(lambda: "wlk: not well: stuck (https:" in (root / "said").read_text())
+        before = beats()
+        assert wait_until(lambda: (root / "said").read_text().count("not well") > 3) and beats() == before
+        (root / "well").touch()
+        assert more_than(before)
+        server.kill()
+        server.wait()
+        assert wait_until(lambda: not watchers(server.pid))
+
+
+def watchers(of: int) -> list[str]:
+    """Processes that were told of this one as the unit's."""
+    wanted = f"MAINPID={of}".encode()
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (place / "environ").read_bytes().split(b"\0"):
+                found.append(place.name)
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    give_up = time.monotonic() + seconds
+    while not condition() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return condition()
 
 
 def test_no_engine_is_told(installed: Installed) -> None:

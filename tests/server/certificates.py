@@ -24,7 +24,7 @@ def days_ago(days: float) -> datetime.datetime:
 
 
 def put_foreign(
-    state_dir: Path, *, days: float = 10, organisation: str = "site", other_key: bool = False
+    state_dir: Path, *, days: float = 10, organisation: str = "site", other_key: bool = False, begin_days: float = 100
 ) -> Certificate:
     """A certificate of someone's own in the places where ours would be."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -35,7 +35,7 @@ def put_foreign(
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(days_ago(100))
+        .not_valid_before(days_ago(begin_days))
         .not_valid_after(days_ago(-days))
         .add_extension(x509.SubjectAlternativeName(subject_names()), critical=False)
         .sign(key, hashes.SHA256())

@@ -23,8 +23,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from appliance.pair.locate import Pair
 from appliance.server.app import create_app
+from appliance.server.certificate import Certificate
+from appliance.server.headers import HEADERS
 from appliance.server.main import bind
 from appliance.server.service import Service
+from appliance.server.tls import harden
+from appliance.server.wire import Requests, Wire
 from appliance.speech.audio.file import decode_file
 from appliance.speech.audio.pcm import s16le
 from appliance.words import word_errors as count_errors
@@ -105,12 +109,16 @@ def running(
 
 
 @contextlib.contextmanager
-def served(service: Service) -> Iterator[int]:
-    """The application on a port of loopback; its models are never loaded."""
+def served(service: Service, files: Certificate | None = None, **more: Any) -> Iterator[int]:
+    """The application on a port of loopback, under TLS with ``files``; its models are never loaded."""
     listener = bind("127.0.0.1", 0)
-    config = uvicorn.Config(
-        create_app(service, lambda: None), ws="websockets-sansio", lifespan="off", log_config=None, access_log=False
-    )
+    under_tls: dict[str, Any] = {}
+    if files:
+        under_tls = {"ssl_certfile": files.certificate, "ssl_keyfile": files.key}
+        under_tls["ssl_context_factory"] = lambda config, make: harden(make())
+    options: dict[str, Any] = {"ws": Wire, "lifespan": "off", "log_config": None, "access_log": False}
+    options |= {"http": Requests, "headers": list(HEADERS.items()), "server_header": False, **under_tls, **more}
+    config = uvicorn.Config(create_app(service, lambda: None), **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

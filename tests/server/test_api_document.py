@@ -13,13 +13,14 @@ from appliance.server.files import openai, whisperx
 from appliance.server.protocol import (
     _CLOSE_BY_CODE,
     PROTOCOL_VERSION,
+    READY_TO_STOP,
     Options,
     config_event,
     error_event,
     line_json,
     parse_control,
 )
-from appliance.server.refusals import STATUS_BY_CODE, openai_error
+from appliance.server.refusals import STATUS_BY_CODE, openai_error, restarting
 from appliance.server.settings import Settings
 from appliance.server.updates import UpdateWriter
 from appliance.speech.types import FIRST_SPEAKER, Line, Snapshot, Word
@@ -47,9 +48,14 @@ def shape(value: object) -> object:
 
 def test_config_and_errors() -> None:
     assert EXAMPLES["config"] == config_event(Settings(), Options(), EXAMPLES["config"]["session"])
+    again = EXAMPLES["config-resume"]
+    options = Options(language="en", mode="diff", format="s16le", resume=True)
+    assert again == config_event(Settings(), options, again["session"], again["resume"])
     assert f"version {PROTOCOL_VERSION}" in TEXT.splitlines()[0]
     example = EXAMPLES["error"]
-    assert example == error_event(ApplianceError(example["message"], example["hint"], code=example["code"]))
+    sent = [error_event(ApplianceError(example["message"], example["hint"], code=example["code"])) for _ in range(200)]
+    assert example in sent
+    assert {each["retry_after_s"] for each in sent} == {5, 6, 7, 8, 9, 10}
 
 
 def test_updates() -> None:
@@ -63,6 +69,11 @@ def test_updates() -> None:
     assert json.loads(line_json(LINE, words=True)) == EXAMPLES["line"]
     translated = replace(LINE, translation="Und so")
     assert json.loads(line_json(translated, words=False)) == EXAMPLES["translated-line"]
+
+
+def test_the_end_that_a_stop_makes_is_as_the_servers() -> None:
+    assert EXAMPLES["ready_to_stop"] == READY_TO_STOP
+    assert EXAMPLES["ready_to_stop-restarting"] == READY_TO_STOP | {"reason": restarting().code}
 
 
 @pytest.mark.parametrize("name", ["stop", "config-request", "ping"])
@@ -104,6 +115,8 @@ def test_answers_to_files() -> None:
 def test_health_and_control_answers(server: Running) -> None:
     for name, path in (("healthz", "/healthz"), ("readyz", "/readyz"), ("models", "/v1/models")):
         assert shape(EXAMPLES[name]) == shape(get(server, path)[1])
+    with opened(server, "?format=s16le&language=en&mode=diff&resume=true") as socket:
+        assert shape(receive(socket)) == shape(EXAMPLES["config-resume"])
     with opened(server) as socket:
         assert shape(receive(socket)) == shape(EXAMPLES["config"])
         for asked, answered in (("config-request", "config_changed"), ("ping", "pong")):

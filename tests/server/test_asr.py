@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from appliance.client import Transcript
+from appliance.server.service import STOP_S
 from appliance.words import normalise
 from tests.conftest import Spoken
 from tests.server.running import (
@@ -297,12 +298,13 @@ def test_stop_signal_gives_clients_their_last_words(
             with pytest.raises(ConnectionClosed):
                 while True:
                     messages.append(receive(socket))
-            assert socket.close_code == 1012
+            assert (socket.close_code, socket.close_reason) == (1012, "restarting")
             stopping.join()
         assert server.process.returncode == 0
-        assert time.monotonic() - started < 10
-    assert messages[-1]["code"] == "restarting"
-    assert messages[-1]["retry_after_s"] > 0
-    last = updates(messages)[-1]
+        assert time.monotonic() - started < STOP_S
+    last, ready, error = messages[-3:]
+    assert ready == {"type": "ready_to_stop", "reason": "restarting"}
+    assert error["code"] == "restarting" and error["retry_after_s"] > 0
+    assert last == updates(messages)[-1]
     assert last["buffer_transcription"] == ""
     assert len(normalise(committed(last))) > len(normalise(committed(before)))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT, Spoken
 from tests.server.browsing import Browser
-from tests.server.running import Running, word_errors
+from tests.server.running import Running, running, word_errors
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -69,3 +69,20 @@ def test_demo_lets_go_of_the_microphone_where_nobody_answers(browser: Browser) -
 def test_demo_is_one_file() -> None:
     page = Path(DEMO).read_text(encoding="utf-8")
     assert " src=" not in page and "<link" not in page and "import" not in page and "http" not in page
+
+
+def test_a_page_from_elsewhere_is_refused_where_only_our_own_may_connect(
+    flags: list[str], browser: Browser, tmp_path: Path
+) -> None:
+    """As installed: WLK_ALLOWED_ORIGINS=same. A page from disk has no origin that could be allowed but by `*`."""
+    with running(["--allowed-origins", "same", *flags], tmp_path) as own:
+        own.wait_for("ready: base")
+        browser.open(DEMO.as_uri())
+        browser.run("server.value = arguments[0]", own.asr)
+        browser.click("toggle")
+        browser.until_text("error", "may not connect here")
+        browser.open(own.url)
+        browser.start()
+        browser.until_said(2)
+        browser.stop()
+        assert browser.complaints() == []

@@ -1,6 +1,7 @@
 """What Prometheus reads, by its own parser: of the real application; with real speech, that the figures are true."""
 
 import json
+import os
 import ssl
 import time
 import urllib.error
@@ -11,6 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance import __version__
+from appliance.journal.bounds import Bounds
+from appliance.journal.folder import Folder
+from appliance.journal.writer import Journal
 from appliance.pair.locate import Pair
 from appliance.server.metrics import Metrics
 from appliance.server.service import Service
@@ -53,9 +57,11 @@ def made(**settings: object) -> Metrics:
         "base",
         ready=lambda: True,
         sessions=lambda: 2,
+        away=lambda: 1,
         places=lambda: 8,
         waiting=lambda: 1,
         files=lambda: 3,
+        worker=os.getpid,
         undiarized=lambda: 5,
     )
 
@@ -75,7 +81,8 @@ def test_figures() -> None:
     metrics.received(0.5)
     metrics.showed(text(1.2))
     metrics.showed(text(0.3, 7.5))
-    metrics.took(Turn(0.25, 4, 1.0, 7))
+    metrics.took(Turn(0.25, 4, 1.0, 7, 2))
+    metrics.replaced()
     metrics.took(Turn(0.01, 0, 0.3, 0))
     now = parsed(metrics.text().decode())
     assert figure(now, "wlk_info", version=__version__, model="base", device="cuda") == 1
@@ -92,8 +99,21 @@ def test_figures() -> None:
     assert figure(now, "wlk_step_seconds_count") == 1 and figure(now, "wlk_step_seconds_sum") == 0.25
     assert figure(now, "wlk_passes_total") == 4
     assert figure(now, "wlk_real_time_factor") == pytest.approx(0.26 / 1.3, rel=1e-3)
+    assert figure(now, "wlk_inference_replacements_total") == 1 and figure(now, "wlk_failed_streams_total") == 2
     assert figure(now, "process_resident_memory_bytes") > 1e6
+    assert figure(now, "inference_process_resident_memory_bytes") > 1e6
     assert 0 <= time.time() - figure(now, "process_start_time_seconds") < 86400
+
+
+def test_a_journal_is_told_where_there_is_one(tmp_path: Path) -> None:
+    assert "wlk_journal" not in made().text().decode()
+    journal = Journal(Folder.own(tmp_path / "journal"), Bounds.of(1, 1), {})
+    names = ("ready", "sessions", "away", "places", "waiting", "files", "worker", "undiarized")
+    asked = {name: lambda: 0 for name in names}
+    figures = parsed(Metrics(Settings(), "base", **asked, journal=journal).text().decode())  # type: ignore[arg-type]
+    names = ("wlk_journal_failing", "wlk_journal_behind_seconds", "wlk_journal_bytes", "wlk_journal_lost_streams")
+    assert [figure(figures, name) for name in names] == [0, 0, 0, 0]
+    journal.close()
 
 
 def test_whatever_comes_makes_no_more_series() -> None:
@@ -105,7 +125,7 @@ def test_whatever_comes_makes_no_more_series() -> None:
     figures = parsed(metrics.text().decode())
     assert figure(figures, "wlk_refusals_total", code="other") == 100
     assert figure(figures, "wlk_session_ends_total", how="other") == 100
-    assert len(figures) < 120
+    assert len(figures) < 140
 
 
 def test_two_servers_in_a_process_have_figures_of_their_own() -> None:

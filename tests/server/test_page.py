@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Spoken, missing
 from tests.server.browsing import PHONE, Browser, chromium
+from tests.server.certificates import put_foreign
 from tests.server.running import Running, opened, pcm, receive, running, word_errors
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
@@ -125,6 +126,37 @@ def test_lost_server_is_told_and_the_text_goes_on_below(flags: list[str], tmp_pa
             browser.stop()
 
 
+def test_a_server_that_is_restarted_is_waited_for(flags: list[str], tmp_path: Path, browser: Browser) -> None:
+    """It ends the stream in the field's way, which is not the end of what is said here."""
+    with running(flags, tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        browser.open(server.url)
+        browser.start()
+        browser.until_said(2)
+        assert server.stop() == 0
+        browser.until_text("notice", "The server is restarting")
+        before = browser.said()
+        with running([*flags, "--port", str(server.port)], tmp_path / "state") as again:
+            again.wait_for("ready: base")
+            browser.until_text("status", "Listening")
+            browser.until_said(len(before.split()) + 2)
+            assert browser.said().startswith(before)
+            browser.stop()
+
+
+def test_a_certificate_that_is_out_of_date_is_told(flags: list[str], tmp_path: Path, browser: Browser) -> None:
+    own = put_foreign(tmp_path, days=-3)
+    more = ["--tls-cert", str(own.certificate), "--tls-key", str(own.key)]
+    with running([*more, *flags], tmp_path / "state") as server:
+        server.wait_for("ready: base")
+        browser.open(server.url)
+        browser.until_text("status", "Ready")
+        browser.until_text("notice", "The server's certificate has expired")
+        browser.start()
+        browser.until_said(1)
+        browser.stop()
+
+
 def seconds(shown: str) -> int:
     minutes, rest = shown.split(":")
     return 60 * int(minutes) + int(rest)
@@ -141,7 +173,7 @@ def listener(librivox: tuple[Spoken, ...], tmp_path_factory: pytest.TempPathFact
 def test_words_said_over_a_dead_link_are_heard_once(
     flags: list[str], tmp_path: Path, listener: Browser, librivox: tuple[Spoken, ...]
 ) -> None:
-    with running(flags, tmp_path / "state") as server:
+    with running(["--resume-window", "0", *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
         listener.open(server.url)
         listener.start()
@@ -164,7 +196,7 @@ def test_words_said_over_a_dead_link_are_heard_once(
 def test_stop_on_a_dead_link_keeps_what_was_said(
     flags: list[str], tmp_path: Path, listener: Browser, librivox: tuple[Spoken, ...]
 ) -> None:
-    with running(flags, tmp_path / "state") as server:
+    with running(["--resume-window", "0", *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
         listener.open(server.url)
         listener.start()
@@ -197,7 +229,7 @@ def test_recorder_that_lost_its_server_tells_all_that_is_missing(
     flags: list[str], tmp_path: Path, listener: Browser
 ) -> None:
     """What it made is no use for another stream, from the last sound on that the server took."""
-    with running(flags, tmp_path / "state") as server:
+    with running(["--resume-window", "0", *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
         listener.open(server.url, before="delete globalThis.AudioWorkletNode;")
         listener.start()

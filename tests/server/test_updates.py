@@ -105,3 +105,17 @@ def test_clock() -> None:
         "1:00:00.00",
         "10:00:01.01",
     ]
+
+
+def test_one_who_comes_back_takes_over_the_whole_state_and_what_fell_off_meanwhile() -> None:
+    lines = tuple(Line(FIRST_SPEAKER, f"line {n}", n, n + 1) for n in range(6))
+    client = Transcript()
+    client.apply(json.loads(UpdateWriter("diff", words=False).message(Snapshot(lines[:4], 0, "", 0, 0), 0)))
+    again = UpdateWriter("diff", words=False)
+    snapshot = json.loads(again.message(Snapshot(lines[2:5], 2, "maybe", 0, 0), 0))
+    assert (snapshot["type"], snapshot["seq"], snapshot["lines_pruned"]) == ("snapshot", 1, 2)
+    client.apply(snapshot)
+    assert client.committed == "line 0 line 1 line 2 line 3 line 4" and client.pruned == 2
+    client.apply(json.loads(again.message(Snapshot(lines[3:], 3, "", 0, 0), 0)))
+    assert client.committed == "line 0 line 1 line 2 line 3 line 4 line 5" and client.pruned == 3
+    assert client.snapshot().pruned == 3 and len(client.snapshot().lines) == 3

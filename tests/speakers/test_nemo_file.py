@@ -1,6 +1,7 @@
 """What is loaded of a `.nemo` file, and what of it is never run."""
 
 import io
+import json
 import os
 import pickle
 import sys
@@ -49,7 +50,7 @@ def changed(tiny_sortformer: Path, tmp_path: Path) -> Callable[[Callable[[dict[s
         members = contents(tiny_sortformer)
         config = yaml.safe_load(members[CONFIG])
         change(config)
-        return write(tmp_path / "changed.nemo", members | {CONFIG: yaml.safe_dump(config).encode()})
+        return write(tmp_path / "changed.nemo", members | {CONFIG: json.dumps(config).encode()})
 
     return make
 

@@ -7,9 +7,10 @@ import pytest
 from appliance.pair.decoder_weights import load_decoder_weights
 from appliance.pair.locate import Pair
 from appliance.speech.audio.file import decode_file
+from appliance.speech.config import EngineConfig
 from appliance.speech.decoder import TextDecoder
 from appliance.speech.encoder import Encoder
-from appliance.speech.engine import Engine, EngineConfig
+from appliance.speech.engine import Engine
 from appliance.speech.recognizer import Recognizer
 from appliance.speech.text import TextCodec
 from appliance.speech.types import Samples

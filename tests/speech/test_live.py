@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_info
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair
 from appliance.speech.audio.file import decode_file
-from appliance.speech.engine import Engine, EngineConfig
+from appliance.speech.config import EngineConfig
+from appliance.speech.engine import Engine
 from appliance.speech.profile import BALANCED, PROFILES, CommitMode, Profile, agreeing, padded, translating
 from appliance.speech.session import StreamOptions
 from appliance.speech.types import SAMPLE_RATE_HZ, SILENCE, Samples, Snapshot
@@ -188,7 +189,7 @@ def test_an_empty_stream_ends_empty(engine: Engine) -> None:
 
 
 def test_no_library_has_threads_of_its_own_for_products(engine: Engine) -> None:
-    """numpy's BLAS keeps one for each core, which spins between products: nearly half of a stream's CPU time."""
+    """Also not beside the process that makes passes; numpy's BLAS keeps one for each core else."""
     assert engine.share
     threads = {
         library["filepath"]: library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"

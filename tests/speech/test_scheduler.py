@@ -4,16 +4,30 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from appliance.errors import ApplianceError
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.scheduler import Scheduler, Stream, Turn
-from appliance.speech.session import StreamOptions
-from appliance.speech.types import SAMPLE_RATE_HZ, Snapshot
-from tests.speech.doubles import GAP_S, UNIT, WORD_S, Recognizer, said, session, silence, speech
+from appliance.speech.session import Session, StreamOptions
+from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
+from tests.speech.doubles import (
+    GAP_S,
+    UNIT,
+    WORD_S,
+    Codec,
+    Recognizer,
+    Vad,
+    options,
+    said,
+    session,
+    silence,
+    speech,
+)
 
 PROMPT_BASE = 100_000
 """Streams are told apart in requests by their prompt: one word, this and their number."""
@@ -191,6 +205,72 @@ def test_a_failing_pass_ends_its_streams_and_the_others_go_on(scheduled: Callabl
         bad.wait(10)
 
 
+class Telling(Gated):
+    """Gives an error in the place of a hypothesis to a pass that holds the word 7, as the keeper does."""
+
+    def recognize(self, requests: Sequence[Request]) -> list[Any]:
+        bad = [bool((request.window == np.float32(7 * UNIT)).any()) for request in requests]
+        error = ApplianceError("failed twice", "connect again", code="inference_failed")
+        return [error if is_bad else one for one, is_bad in zip(super().recognize(requests), bad, strict=True)]
+
+
+def test_an_error_of_one_pass_ends_its_stream_alone(scheduled: Callable[..., Opens]) -> None:
+    recognizer = Telling()
+    turns: list[Turn] = []
+    opens = scheduled(recognizer)
+    first = held(recognizer, opens)
+    first._scheduler.on_turn = turns.append
+    good, bad, other = (opens(number) for number in range(3))
+    for stream, word in ((good, 20), (bad, 7), (other, 30)):
+        stream.feed(speech(word, 4))
+    recognizer.gate.set()
+    with pytest.raises(ApplianceError, match="failed twice") as failed:
+        bad.wait(10)
+    assert failed.value.code == "inference_failed"
+    for stream, word in ((good, 20), (other, 30)):
+        stream.finish()
+        assert said(stream.wait(10)) == [*range(word, word + 4)]
+    assert recognizer.batches[1] == 3, "they were made together"
+    first.finish()
+    first.wait(10)
+    first._scheduler.close()
+    assert sum(turn.failed for turn in turns) == 1
+
+
+class Breaking(Vad):
+    """Fails where the word 7 is."""
+
+    def probability(self, window: Samples, state: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        if window[-1] == np.float32(7 * UNIT):
+            raise RuntimeError("no voice activity")
+        return super().probability(window, state)
+
+
+def test_an_error_in_what_is_done_for_one_stream_ends_it_alone(scheduled: Callable[..., Opens]) -> None:
+    """Before its pass, and after it; in the same turns."""
+
+    def broken(snapshot: Snapshot) -> None:
+        raise KeyError("watcher")
+
+    recognizer = Gated()
+    opens = scheduled(recognizer)
+    first = held(recognizer, opens)
+    good, watched, other = opens(0), opens(1, broken), opens(2)
+    deaf = Stream(Session(Codec(), Breaking(), options()), first._scheduler, nothing)  # type: ignore[arg-type]
+    for stream, word in ((good, 20), (deaf, 7), (watched, 40), (other, 30)):
+        stream.feed(speech(word, 4))
+        stream.finish()
+    recognizer.gate.set()
+    with pytest.raises(ApplianceError, match="no voice activity"):
+        deaf.wait(10)
+    with pytest.raises(ApplianceError, match="watcher"):
+        watched.wait(10)
+    for stream, word in ((good, 20), (other, 30)):
+        assert said(stream.wait(10)) == [*range(word, word + 4)]
+    first.finish()
+    assert said(first.wait(10)) == [1, 2, 3, 4]
+
+
 def test_what_a_watcher_meets_when_it_writes_is_raised_as_it_is(scheduled: Callable[..., Opens]) -> None:
     def broken(snapshot: Snapshot) -> None:
         raise BrokenPipeError
@@ -283,6 +363,18 @@ def test_streams_that_wait_are_counted(scheduled: Callable[..., Opens]) -> None:
         opens(number).feed(speech(1, 4))
     assert scheduler.waiting == 3
     recognizer.gate.set()
+
+
+def test_how_long_a_turn_takes_is_seen_while_it_does() -> None:
+    recognizer = Gated()
+    scheduler = Scheduler(recognizer, workers=1, batch=4)
+    assert scheduler.turn_s == 0
+    held(recognizer, lambda number: Stream(session(StreamOptions(language="en", prompt="1")), scheduler, nothing))
+    time.sleep(0.05)
+    assert 0.05 <= scheduler.turn_s < 60
+    recognizer.gate.set()
+    scheduler.close()
+    assert scheduler.turn_s == 0
 
 
 def test_close_leaves_no_thread_and_wakes_nobody() -> None:

@@ -61,12 +61,16 @@ def test_the_checker_does_remark_what_is_wrong(tmp_path: Path) -> None:
     assert "ProtectEverything" in done.stderr
 
 
+EXPOSED = {"wlk-cert.service": 1.8}
+"""At most, of 10, where it is not 1.0: figures of docs/security.md."""
+
+
 @pytest.mark.parametrize("unit", SERVICES)
 def test_little_is_exposed(unit: str) -> None:
     done = analyze("security", "--offline=true", ROOT / "systemd" / unit)
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert found, done.stderr
-    assert float(found[1]) <= 2.0
+    assert float(found[1]) <= EXPOSED.get(unit, 1.0)
 
 
 def test_both_services_differ_by_the_instance_alone() -> None:
@@ -87,7 +91,17 @@ def test_the_unit_of_quadlet_is_as_the_other_one() -> None:
         set((ROOT / "systemd" / name).read_text(encoding="utf-8").splitlines())
         for name in ("quadlet/wlk.container", "wlk.service")
     )
-    same = ("LogRateLimit", "Timeout", "ExecStartPost=", "ExecStopPost=", "Requires=", "Wants=", "Assert")
+    same = (
+        "LogRateLimit",
+        "Timeout",
+        "Watchdog",
+        "RestartPrevent",
+        "ExecStartPost=",
+        "ExecStopPost=",
+        "Requires=",
+        "Wants=",
+        "Assert",
+    )
     assert {row for row in other if row.startswith(same)} == {row for row in rows if row.startswith(same)}
     assert {"ReadOnly=true", "DropCapability=all", "NoNewPrivileges=true", "ContainerName=wlk-service"} <= rows
 
@@ -100,3 +114,7 @@ def test_every_setting_of_the_file_is_explained_and_known_to_the_server() -> Non
     for name in names:
         place = next(number for number, row in enumerate(rows) if row.startswith(f"{name}="))
         assert rows[place - 1].startswith("# "), f"{name} is not explained"
+
+
+def test_an_installed_box_lets_its_own_page_alone_connect() -> None:
+    assert "WLK_ALLOWED_ORIGINS=same" in (ROOT / "systemd/wlk.env").read_text(encoding="utf-8").splitlines()

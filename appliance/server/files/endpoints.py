@@ -17,7 +17,6 @@ from appliance.batch.job import Heard, Job, Segment
 from appliance.errors import ApplianceError
 from appliance.log import session
 from appliance.server.access import peer
-from appliance.server.connection import SEND_TIMEOUT_S
 from appliance.server.files import openai, whisperx
 from appliance.server.files.form import Form, received
 from appliance.server.files.result import Result
@@ -74,7 +73,7 @@ class Files(ABC):
                 async with contextlib.AsyncExitStack() as kept:
                     async with service.files.until_close():
                         form = await kept.enter_async_context(form_comes)
-                    await self.serve(form, service, receive, patient(send), request.scope)
+                    await self.serve(form, service, receive, patient(send, settings.client_timeout_s), request.scope)
         except ClientDisconnect:
             log.info("%s: went away", client)
         except ApplianceError as error:
@@ -202,12 +201,12 @@ def _log(who: str, error: ApplianceError) -> None:
     log.log(level, "%s: %s (%s)", who, error.message, error.code)
 
 
-def patient(send: Send) -> Send:
+def patient(send: Send, timeout_s: float) -> Send:
     """The same, which does not wait for ever for a client that takes nothing: `ClientDisconnect`."""
 
     async def limited(message: Message) -> None:
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await send(message)
         except TimeoutError as error:
             raise ClientDisconnect from error

@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from appliance.batch.job import MAX_LINE_BYTES, Heard, Job, Segment, Setup, read_answer
+from appliance.batch.job import MAX_LINE_BYTES, Heard, Job, Segment, Setup, not_ours, read_answer
 from appliance.errors import ApplianceError
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,8 @@ class Worker:
                         code="internal",
                     ) from None
                 last_s = now_s
+            except ValueError as error:  # longer than `MAX_LINE_BYTES`
+                raise not_ours() from error
 
     def _cpu_s(self) -> float:
         """Processor time that it took so far, of all its threads (man 5 proc_pid_stat); 0 where it ended."""

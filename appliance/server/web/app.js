@@ -61,6 +61,7 @@ const text = {
     show(change.from);
   },
   until: () => transcript.until,
+  configured: (config) => keeps(Boolean(config.journal)),
   close: (again) => {
     const from = transcript.entries.length;
     transcript.close(again);
@@ -74,6 +75,11 @@ function refused(error) {
   token.value = "";
   ui["token-form"].hidden = false;
   ui.token.focus();
+}
+
+// Those who speak and those who read are told that the server keeps it.
+function keeps(text) {
+  for (const note of document.querySelectorAll(".kept")) note.hidden = !text;
 }
 
 // Live sound.
@@ -220,9 +226,11 @@ async function whenReady() {
       languages = report.languages ?? [];
       translation = report.translation ?? null;
       serverReady = true;
+      keeps(Boolean(report.journal));
       listLanguages();
       listTargets();
       panel.state(canRecord() ? "ready" : "blocked");
+      if (report.warning && !recording.active) panel.notice(say(`warning_${report.warning}`) ? `warning_${report.warning}` : "warning");
       buttons();
       return;
     }

@@ -44,6 +44,12 @@ export class StreamClock {
     return begun;
   }
 
+  // What follows goes out again, from this second of the stream on.
+  rewind(second) {
+    this.length = second;
+    this.#anchors = this.#anchors.filter(([from], index) => index === 0 || from < second);
+  }
+
   at(second) {
     const [stream, session] = this.#anchors.findLast(([from]) => from <= second) ?? this.#anchors[0] ?? [0, 0];
     return Math.max(0, session + second - stream);

@@ -3,6 +3,7 @@ import { tab } from "./memory.js";
 // One WebSocket to /asr. It answers for itself: pings, and gives up on a server that answers nothing.
 const PING_MS = 2000;
 const SILENT_MS = 10000;
+const DEAD = 4000;        // closes a connection that is given up: with 1000 the session would be over
 
 // Refusals after which coming back helps.
 export const LATER = ["over_capacity", "too_many_sessions", "too_many_files", "not_ready"];
@@ -16,9 +17,10 @@ export class Connection {
   #over = false;
 
   // `on` has ready(config), update(message), pong(id), warned(error): something was refused, and the stream goes on; ended(): all is said;
-  // lost({error}): it closed before that; `error` is the server's error message, or null.
-  constructor(query, token, on) {
-    this.#socket = token ? new WebSocket(address(query), ["wlk", `wlk.token.${base64url(token)}`]) : new WebSocket(address(query));
+  // lost({error}): it closed before that; `error` is the server's error message, or null. `session`: the id of one to go on with.
+  constructor(query, token, on, session = null) {
+    const secrets = [...(token ? [`wlk.token.${base64url(token)}`] : []), ...(session ? [`wlk.resume.${session}`] : [])];
+    this.#socket = secrets.length ? new WebSocket(address(query), ["wlk", ...secrets]) : new WebSocket(address(query));
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onmessage = ({ data }) => this.#take(JSON.parse(data), on);
     this.#socket.onclose = () => this.#gone(on);
@@ -53,6 +55,7 @@ export class Connection {
       case "error": this.#told = message; break;
       case "config_changed": break;
       case "ready_to_stop":
+        if (message.reason) break;  // the server ended the stream, and its next message says why
         this.close();
         on.ended();
         break;
@@ -70,7 +73,7 @@ export class Connection {
     if (this.unsentBytes < this.#unsent) this.#asked = null;  // a slow network, not a dead one
     this.#unsent = this.unsentBytes;
     if (this.#asked !== null && performance.now() - this.#asked > SILENT_MS) {
-      this.#socket.close();
+      this.#socket.close(DEAD);
       this.#gone(on);
     } else {
       this.control({ type: "ping" });
@@ -92,7 +95,7 @@ function address(query) {
   return url;
 }
 
-// A token goes as a subprotocol: an address would be kept in logs and histories.
+// Secrets go as subprotocols: an address would be kept in logs and histories.
 function base64url(text) {
   const bytes = String.fromCharCode(...new TextEncoder().encode(text));
   return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");

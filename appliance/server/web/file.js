@@ -18,7 +18,7 @@ export class FileJob {
   #taken = 0;              // pieces that the server has
   #wake = () => {};
 
-  // `page` has state(name), open(clock), update(message), close(), waiting(error), refused(error),
+  // `page` has state(name), configured(the server's first message), open(clock), update(message), close(), waiting(error), refused(error),
   // progress(share of the bytes, or null where nothing tells), query().
   constructor(page) { this.#page = page; }
 
@@ -58,8 +58,9 @@ export class FileJob {
     this.#page.state("connecting");
     this.#page.progress(0);
     const connection = new Connection({ format: "auto", ...this.#page.query() }, token.value, {
-      ready: () => {
+      ready: (config) => {
         ready = true;
+        this.#page.configured(config);
         this.#page.open(new StreamClock(from));
         this.#page.state("file");
         this.#wake();

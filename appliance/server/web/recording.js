@@ -9,7 +9,7 @@ const RETRY_MS = [1000, 2000, 4000, 8000];
 const ASK_S = 1;             // of sound between questions how much of it has arrived
 const MAX_UNSENT_S = 120;
 const SECOND_STOP_MS = 1000; // a double click is one
-const COMING_BACK = [...LATER, "restarting", "idle_timeout"];
+const COMING_BACK = [...LATER, "restarting", "idle_timeout", "unknown_session"];
 
 export class Recording {
   state = "idle";          // starting, connecting, live, paused, waiting (for the server), finishing
@@ -27,12 +27,15 @@ export class Recording {
   #dropping = false;
   #attempts = 0;
   #heardTo = null;         // second of the session that a lost connection came to
+  #resume = null;          // how the server has the session back: {id, window_s}; null where it does not
+  #lostAt = 0;             // when it was lost
+  #sent = 0;               // bytes of this stream
   #retry = 0;
   #asked = 0;              // seconds of the stream: the last question, and the last answer
   #answered = 0;
   #remaining = 0;
 
-  // `page` has state(name, detail), open(clock), update(message), close(again), until(), gap(start, end), level(peak),
+  // `page` has state(name, detail), configured(the server's first message), open(clock), update(message), close(again), until(), gap(start, end), level(peak),
   // slow(whether sound is left out), warned(error), quiet(), ended(source), refused(error), query(); `session` is the SessionClock.
   constructor(page, session) {
     this.#page = page;
@@ -58,7 +61,7 @@ export class Recording {
       this.stop();
     };
     this.#paused = this.#dropping = false;
-    this.#stoppedAt = this.#heardTo = null;
+    this.#stoppedAt = this.#heardTo = this.#resume = null;
     this.#attempts = 0;
     this.#session.run();
     this.#set("connecting");
@@ -105,8 +108,18 @@ export class Recording {
 
   #connect() {
     this.#ready = false;
-    const mine = new Connection({ ...this.#capture.query, ...this.#page.query() }, token.value, {
-      ready: () => { if (mine === this.#connection) this.#begin(); },
+    if (this.#resume && performance.now() - this.#lostAt > this.#resume.window_s * 1000) {
+      this.#giveUp();
+      if (!this.#capture.lasting) this.#wait(null);
+    }
+    if (!this.#wanted()) return;
+    const id = this.#resume?.id;
+    const mine = new Connection({ ...this.#capture.query, ...this.#page.query(), resume: true }, token.value, {
+      ready: (config) => {
+        if (mine !== this.#connection) return;
+        this.#page.configured(config);
+        if (id) this.#goOn(config); else this.#begin(config);
+      },
       update: (message) => {
         this.#remaining = message.remaining_time_transcription || 0;
         this.#measure();
@@ -116,37 +129,65 @@ export class Recording {
       warned: (error) => this.#page.warned(error),
       ended: () => this.#over(),
       lost: (how) => this.#lost(how),
-    });
+    }, id);
     this.#connection = mine;
   }
 
-  #begin() {
+  // A new stream. What the one before took with it is said again.
+  #begin(config) {
     const kept = this.#tape.since(this.#heardTo === null ? 0 : this.#page.until());
     if (this.#heardTo !== null) {
       const from = kept[0]?.time ?? this.#session.elapsed;
       this.#page.close(from);
       this.#page.gap(Math.min(this.#heardTo, from), from);
     }
-    this.#ready = true;
-    this.#heardTo = null;
-    this.#attempts = this.#remaining = this.#asked = this.#answered = 0;
+    this.#resume = config.resume ?? null;
+    this.#tape.waits(this.#resume?.window_s ?? 0);
+    this.#tape.rewind();
+    this.#sent = this.#remaining = this.#asked = this.#answered = 0;
     this.#clock = new StreamClock();
     this.#page.open(this.#clock);
     if (this.#stoppedAt === null) this.#capture.begin();
-    for (const piece of kept) this.#send(piece);
-    if (this.#stoppedAt !== null) {
-      this.#connection.finish();
-      this.#set("finishing");
+    this.#flow(kept);
+    if (this.#paused) this.#capture.pause();
+  }
+
+  // The same stream: the server says what it has not heard of it, and nothing else was lost.
+  #goOn(config) {
+    const at = config.resume.received_bytes;
+    const rest = this.#tape.after(at, this.#sent);
+    if (!rest) {
+      this.#connection.close();
+      this.#giveUp();
+      this.#connect();
       return;
     }
-    this.#set(this.#paused ? "paused" : "live");
-    if (this.#paused) this.#capture.pause();
+    if (at !== this.#sent) this.#clock.rewind(rest[0].second);
+    this.#sent = at;
+    this.#asked = this.#answered = this.#clock.length;
+    this.#page.quiet();
+    this.#flow(rest);
+    const { language } = this.#page.query();
+    if (language !== config.language) this.changeLanguage(language);
+  }
+
+  #flow(rest) {
+    this.#ready = true;
+    this.#heardTo = null;
+    this.#attempts = 0;
+    for (const piece of rest) this.#send(piece);
+    if (this.#stoppedAt === null) {
+      this.#set(this.#paused ? "paused" : "live");
+    } else {
+      this.#connection.finish();
+      this.#set("finishing");
+    }
   }
 
   #heard(data, length) {
     if (!this.active) return;
     const piece = { data, length, time: Math.max(0, this.#session.elapsed - length) };
-    if (this.#capture.lasting) this.#tape.add(piece);
+    if (this.#capture.lasting || this.#resume) this.#tape.add(piece);
     if (this.#ready) this.#send(piece);
   }
 
@@ -156,8 +197,12 @@ export class Recording {
     const dropping = unsent > (this.#dropping ? MAX_UNSENT_S / 2 : MAX_UNSENT_S);
     if (dropping !== this.#dropping) this.#page.slow(dropping);
     this.#dropping = dropping;
+    piece.at = dropping ? undefined : this.#sent;
+    piece.left = dropping;
     if (dropping) return;
+    piece.second = this.#clock.length;
     piece.time = this.#clock.sent(time, length);
+    this.#sent += data.byteLength ?? data.size;
     this.#connection.send(data);
     if (this.#clock.length - this.#asked >= ASK_S) {
       this.#asked = this.#clock.length;
@@ -180,27 +225,50 @@ export class Recording {
       this.#page.refused(error);
       return;
     }
-    if (wasReady) this.#heardTo = Math.max(this.#page.until(), this.#clock.at(Math.max(0, this.#answered - this.#remaining)));
-    if (this.#stoppedAt !== null && !this.#comesBack()) {
-      this.#over();
+    if (wasReady) {
+      this.#lostAt = performance.now();
+      this.#heardTo = Math.max(this.#page.until(), this.#clock.at(Math.max(0, this.#answered - this.#remaining)));
+    }
+    if (error || !this.#resume) this.#giveUp();
+    if (error?.code === "unknown_session") {
+      this.#connect();
       return;
     }
-    if (!this.#capture.lasting) this.#page.close();  // else text that is not firm yet stays until its sound is heard again
-    this.#capture.halt();
+    if (!this.#wanted()) return;
     const wait = error?.retry_after_s ? Math.min(error.retry_after_s * 1000, 10000) : RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)];
     this.#attempts += 1;
-    this.#set("waiting", { error, kept: this.#capture.lasting, rest: this.#stoppedAt !== null });
+    this.#wait(error);
     this.#retry = setTimeout(() => this.#connect(), wait);
   }
 
-  // Whether a lost connection took something with it that can be said again. Firm text is never made twice: it begins
-  // after the last firm word.
+  // The next connection begins a new stream, where what a recorder made is of no use.
+  #giveUp() {
+    this.#resume = null;
+    if (this.#capture.lasting) return;  // text that is not firm yet stays until its sound is heard again
+    this.#capture.halt();
+    this.#tape.clear();
+    this.#page.close();
+  }
+
+  #wait(error) {
+    this.#set("waiting", { error, kept: this.#capture.lasting || this.#resume !== null, rest: this.#stoppedAt !== null });
+  }
+
+  // Whether another connection is; else this is the end.
+  #wanted() {
+    const wanted = this.#stoppedAt === null || this.#comesBack();
+    if (!wanted) this.#over();
+    return wanted;
+  }
+
+  // Whether a lost connection took something with it that can be said again. Firm text is never made twice: where the
+  // session is not kept, it begins after the last firm word.
   #comesBack() {
-    return this.#heardTo !== null && this.#tape.since(this.#page.until()).length > 0;
+    return this.#resume !== null || (this.#heardTo !== null && this.#tape.since(this.#page.until()).length > 0);
   }
 
   #over() {
-    this.#connection = null;
+    this.#connection = this.#resume = null;
     this.#ready = false;
     this.#tape.clear();
     this.#release();

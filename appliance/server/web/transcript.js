@@ -11,6 +11,7 @@ export class Stream {
     let changed;
     if (message.type === "snapshot") {
       this.lines = message.lines;
+      this.pruned = message.lines_pruned ?? 0;  // of one that came back, what fell off before
       changed = this.pruned;
     } else if (message.type === "diff") {
       const dropped = message.lines_pruned || 0;

@@ -147,7 +147,9 @@ class ContainerDecoder:
     def _decode(self) -> None:
         resampler = Resampler()
         read_bytes = _MOV_READ_BYTES if self.name == "mov" else _READ_BYTES
-        with av.open(self, "r", format=self.name, options=_OPEN_OPTIONS, buffer_size=read_bytes) as container:
+        with av.open(
+            self, "r", format=self.name, options=_OPEN_OPTIONS, buffer_size=read_bytes, metadata_errors="replace"
+        ) as container:
             if not container.streams.audio:
                 raise unsupported(f"the {self.name} stream holds no audio")
             stream = container.streams.audio[0]

@@ -16,7 +16,7 @@ from appliance.speech.audio.container import ContainerDecoder
 from appliance.speech.audio.formats import HEAD_BYTES, RawFormat, recognise, refuse_foreign
 from appliance.speech.audio.matroska import HeaderWatch
 from appliance.speech.audio.mp4 import BoxGate
-from appliance.speech.audio.resample import Resampler, mixed
+from appliance.speech.audio.resample import Resampler, mixed, sane
 from appliance.speech.audio.wav import read_header
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
@@ -190,8 +190,7 @@ class RawDecoder:
     def _convert(self, data: bytes) -> Samples:
         if self.name == "s16le":
             return np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(32768)
-        values = np.frombuffer(data, dtype="<f4").astype(np.float32)
-        return np.clip(np.nan_to_num(values, nan=0.0), -1.0, 1.0)
+        return sane(np.frombuffer(data, dtype="<f4"))
 
     def _resample(self, samples: Samples) -> Iterable[Samples]:
         if self._resampler is None:

@@ -21,8 +21,11 @@ _OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 
 
 def opened(path: Path) -> InputContainer:
-    """A file of one of the `CONTAINERS`, which opens no other. Raises an `av.FFmpegError` for what is none."""
-    return av.open(f"file:{path}", "r", container_options=_OPEN_OPTIONS)
+    """A file of one of the `CONTAINERS`, which opens no other. Raises an `av.FFmpegError` for what is none.
+
+    Titles and the like may be in any encoding: they are not of interest.
+    """
+    return av.open(f"file:{path}", "r", container_options=_OPEN_OPTIONS, metadata_errors="replace")
 
 
 def decode_file(path: Path) -> Iterator[Samples]:

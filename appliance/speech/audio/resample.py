@@ -1,14 +1,20 @@
 """libswresample, set up once: any frame to 16 kHz float32, all channels or their mean."""
 
+from typing import Any
+
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
+from appliance.speech.audio.formats import unsupported
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
+LEAST_RATE_HZ, MOST_RATE_HZ = 1_000, 768_000
+"""Of what is decoded. From far beyond, a filter takes gigabytes, or a frame becomes hours."""
+
 Channels = NDArray[np.float32]
-"""Samples of all channels of a recording, shape ``(channels, n)``, float32, 16 kHz."""
+"""Samples of all channels of a recording, shape ``(channels, n)``, float32 in [-1, 1], 16 kHz."""
 
 
 class Resampler:
@@ -19,7 +25,13 @@ class Resampler:
         self._source: tuple[str, str, int] | None = None
 
     def push(self, frame: av.AudioFrame) -> list[Channels]:
-        """What is ready after this frame, in pieces; the number of channels changes between pieces only."""
+        """What is ready after this frame, in pieces; the number of channels changes between pieces only.
+
+        Raises:
+            ApplianceError: code ``unsupported_audio``: no sound has that sample rate.
+        """
+        if not LEAST_RATE_HZ <= frame.sample_rate <= MOST_RATE_HZ:
+            raise unsupported(f"its sample rate is {frame.sample_rate} Hz")
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
         before: list[Channels] = []
         if source != self._source:
@@ -42,4 +54,10 @@ def mixed(channels: Channels) -> Samples:
 
 
 def _pieces(frames: list[av.AudioFrame]) -> list[Channels]:
-    return [np.array(frame.to_ndarray(), dtype=np.float32) for frame in frames if frame is not None and frame.samples]
+    return [sane(frame.to_ndarray()) for frame in frames if frame is not None and frame.samples]
+
+
+def sane(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """In [-1, 1], also where a file of floats says otherwise; no number at all is silence."""
+    within: NDArray[np.float32] = np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0).astype(np.float32, copy=False)
+    return within

@@ -1,4 +1,4 @@
-"""Loaded by schemathesis: a file is a second of silence, which is soon worked on."""
+"""Loaded by schemathesis: a file is a second of silence, which is soon worked on, or something that is no recording."""
 
 import io
 import wave
@@ -18,4 +18,13 @@ def silence() -> bytes:
     return out.getvalue()
 
 
-schemathesis.openapi.format("binary", strategies.just(silence()))
+OTHERS = (
+    b"",
+    b"no sound " * 20,
+    b"OggS" + bytes(500),
+    silence()[:30],
+    b"\x1aE\xdf\xa3" + bytes(500),
+    b"PK\3\4" + bytes(99),
+)
+
+schemathesis.openapi.format("binary", strategies.just(silence()) | strategies.sampled_from(OTHERS))

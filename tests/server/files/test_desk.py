@@ -43,11 +43,9 @@ def test_a_time_limit_inside_is_its_own(pair: Pair) -> None:
         asyncio.run(run())
 
 
-def test_a_client_that_takes_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.server.files.endpoints.SEND_TIMEOUT_S", 0.01)
-
+def test_a_client_that_takes_nothing_is_gone() -> None:
     async def send(message: Message) -> None:
         await asyncio.sleep(60)
 
     with pytest.raises(ClientDisconnect):
-        asyncio.run(patient(send)({"type": "http.response.body"}))
+        asyncio.run(patient(send, 0.01)({"type": "http.response.body"}))

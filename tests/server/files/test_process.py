@@ -13,6 +13,7 @@ from appliance.batch.job import Job, Setup
 from appliance.errors import ApplianceError
 from appliance.log import session
 from appliance.server.files.process import Worker
+from tests.programs import put
 
 
 async def nothing(worker: Worker) -> None:
@@ -70,6 +71,13 @@ def test_one_that_is_killed(tmp_path: Path) -> None:
         os.kill(worker.pid, signal.SIGKILL)
 
     assert "ended with status -9" in failed(tmp_path, kill).message
+
+
+@pytest.mark.parametrize("said", ['printf \'{"segment": {"te\'', "head -c 3000000 /dev/zero; sleep 60"])
+def test_one_that_says_what_it_should_not(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It died in mid-sentence, or goes on and on."""
+    monkeypatch.setattr(sys, "executable", str(put(tmp_path / "bin", "python", said)))
+    assert "said what it should not" in failed(tmp_path / "model").message
 
 
 def test_one_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 FREED = """
 import ctypes, threading, time
 from pathlib import Path
-from appliance.server import memory
+from appliance.speech import memory
 
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
@@ -38,7 +38,7 @@ CODE = """
 import re
 from pathlib import Path
 import torch
-from appliance.server.memory import release_code
+from appliance.speech.memory import release_code
 
 def code_mb():
     runs, total = False, 0

@@ -1,0 +1,1 @@
+"""What streams commit, kept on disk as it comes, for those who set it up: docs/journal.md."""

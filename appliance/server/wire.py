@@ -1,0 +1,167 @@
+"""What may come over a connection, before anything of ours looks at it: how fast, how fine, and how long in silence.
+
+uvicorn hands over whole messages and stops reading while one of them waits. What it leaves open is bounded here: bytes
+and frames that come too fast are read more slowly (the client's own socket fills), pongs are not heaped up for a client
+that takes none, and a client whose host went away without a word is noticed. All of it is work of the event loop.
+"""
+
+import asyncio
+from asyncio import TimerHandle
+from asyncio.transports import BaseTransport
+
+import h11
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+
+from appliance.server.headers import Protocol
+
+MAX_BYTES_PER_S = 8 * 1024 * 1024
+"""Ten times what raw 32-bit audio at 192 kHz takes; a recording that is sent as fast as it can be heard needs less."""
+
+MAX_FRAMES_PER_S = 1000
+"""Frames of any kind. A page whose worklet sends each of its blocks by itself makes 375 a second."""
+
+BURST_S = 2.0
+"""A client that was quiet may send so much at once."""
+
+MAX_FRAGMENTS = 1000
+"""Of one message. Its bytes are bounded by uvicorn; empty fragments have none."""
+
+REQUEST_TIMEOUT_S = 20.0
+"""In this time a connection must have made its request, all headers of it."""
+
+_SLICE_BYTES = 16 * 1024
+"""Looked at in one go: were all of it empty frames, they would keep the event loop for some 5 ms (measured)."""
+
+
+class Allowance:
+    """How long to wait with reading on, so that bytes and frames stay within their rates. Costs add up as time."""
+
+    def __init__(self) -> None:
+        self._paid_until_s = 0.0
+
+    def wait_s(self, now_s: float, size: int, frames: int) -> float:
+        """Take this much; seconds after which more may be taken, often 0."""
+        cost_s = size / MAX_BYTES_PER_S + frames / MAX_FRAMES_PER_S
+        self._paid_until_s = max(self._paid_until_s, now_s - BURST_S) + cost_s
+        return max(0.0, self._paid_until_s - now_s)
+
+
+class Wire(WebSocketsSansIOProtocol):
+    """The socket of one client of the `/asr` protocol, from its handshake on.
+
+    Reading has two reasons to rest: a message waits for the application (uvicorn's ``read_paused``), and the allowance
+    is used up. What was read meanwhile stays in ``_unread``; no more is read while there is any.
+    """
+
+    transport: asyncio.Transport
+    _allowance: Allowance
+    _unread = b""
+    _frames = 0
+    _heard_s = 0.0
+    _resting: TimerHandle | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        self._allowance = Allowance()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._resting:
+            self._resting.cancel()
+        self._unread = b""
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_s = self.loop.time()
+        self._unread += data
+        if self._resting is None and not self.read_paused:
+            self._go_on()
+        if self._unread:
+            self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        """Look at what was read, until a message waits or it is time to rest."""
+        self._resting = None
+        while self._unread and not self.read_paused and not self.disconnected:
+            piece, self._unread = self._unread[:_SLICE_BYTES], self._unread[_SLICE_BYTES:]
+            before = self._frames
+            super().data_received(piece)
+            rest_s = self._allowance.wait_s(self.loop.time(), len(piece), self._frames - before)
+            if rest_s:
+                self._resting = self.loop.call_later(rest_s, self._go_on)
+                self.transport.pause_reading()
+                return
+        if not self._unread and not self.read_paused:
+            self.transport.resume_reading()
+
+    def handle_events(self) -> None:
+        self._frames += len(self.conn.events)
+        super().handle_events()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            if self._resting is None:
+                self._resting = self.loop.call_later(0, self._go_on)
+        return message
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if self.close_timer is None and not self.writable.is_set():
+            self.transport.abort()  # given up for taking nothing; a close would wait until it does
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) < MAX_FRAGMENTS:
+            super().handle_cont(event)
+        elif not self.close_sent:
+            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, f"over {MAX_FRAGMENTS} fragments")
+            self.handle_parser_exception()
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # the pong: the client takes nothing, and would have it pile up
+
+    def keepalive_timeout(self) -> None:
+        """No pong. The client is gone if nothing else came either, while it could have come."""
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        if self.close_sent or self.transport.is_closing():
+            return
+        if self.read_paused or self._resting or self._unread or self._heard_s >= self.ping_sent_at:
+            self.schedule_ping()
+        else:
+            self.transport.abort()  # a close would wait for what was sent, and nobody takes it
+
+
+class Requests(Protocol):
+    """A connection until its request is there: one that sends nothing, or headers without an end, is closed."""
+
+    _deadline: TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._settle()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._expect()
+        else:
+            self._settle()
+
+    def _expect(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.abort)
+
+    def _settle(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = None

@@ -1,0 +1,37 @@
+"""A server as it is, but that its process for inference dies of Welsh. Run before its own command: ``poisoned.py CMD``.
+
+Run with ``--worker`` it is that process.
+"""
+
+import ctypes
+import sys
+from collections.abc import Sequence
+
+from appliance.cli import main
+from appliance.speech.config import EngineConfig
+from appliance.speech.hypothesis import Hypothesis, Request
+from appliance.speech.inference import keeper, worker
+
+POISON = "cy"
+
+
+class Poisoned:
+    def __init__(self, recognizer: worker.Recognizer) -> None:
+        self._recognizer = recognizer
+
+    def recognize(self, requests: Sequence[Request]) -> list[Hypothesis]:
+        if any(request.language == POISON for request in requests):
+            ctypes.string_at(0)
+        return self._recognizer.recognize(requests)
+
+
+def load(config: EngineConfig) -> Poisoned:
+    return Poisoned(worker.load_recognizer(config))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--worker"]:
+        worker.main(load)
+    else:
+        keeper.Keeper.__init__.__defaults__ = ((sys.executable, "-m", "tests.server.poisoned", "--worker"),)
+        sys.exit(main(sys.argv[sys.argv.index("serve") :]))
