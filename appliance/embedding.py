@@ -6,26 +6,24 @@ Light to import: torch is loaded with the models.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from appliance.errors import ApplianceError
-from appliance.server.connection import LAG_INTERVAL_S, UPDATE_INTERVAL_S, take_some
+from appliance.server.hearing import Hearing
 from appliance.server.models import locate, locate_diarizer
+from appliance.server.news import News
 from appliance.server.protocol import Mode
 from appliance.server.settings import settings_of
 from appliance.server.streams import Models, load_models, stream_options
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder, AudioFormat
 from appliance.speech.hypothesis import Task
-from appliance.speech.live import LiveStream, OnSnapshot
-from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
+from appliance.speech.types import SAMPLE_RATE_HZ
 
 _AUDIO_THREADS = 4
-_NOTHING = Snapshot((), 0, "", 0.0, 0.0)
 
 
 class TranscriptionEngine:
@@ -116,9 +114,10 @@ class TranscriptionEngine:
         settings = self._settings
         decoder = AudioDecoder(format, rate_hz=rate_hz, raw_default=settings.pcm_format)
         options = stream_options(settings, language=language or settings.language, task=task or settings.task)
+        news = News(lambda take: models.open_stream(options, take, diarization=diarization))
         session = TranscriptionSession(
-            lambda take: models.open_stream(options, take, diarization=diarization),
-            Hearing(decoder, self._audio_pool, settings.max_backlog_s),
+            news,
+            Hearing(news, decoder, self._audio_pool, settings.max_backlog_s),
             UpdateWriter(mode, words=words),
             {"type": "config", "useAudioWorklet": settings.pcm_input or format != "auto", "mode": mode},
             self._sessions.discard,
@@ -134,15 +133,6 @@ class TranscriptionEngine:
         return self._models
 
 
-@dataclass(frozen=True, slots=True)
-class Hearing:
-    """How a session decodes: where, and how many seconds of audio may wait to be heard."""
-
-    decoder: AudioDecoder
-    pool: ThreadPoolExecutor
-    max_backlog_s: float
-
-
 class TranscriptionSession:
     """One stream: `feed` and `finish` in one task, iterate in another; or `transcribe`, which does both.
 
@@ -153,23 +143,17 @@ class TranscriptionSession:
 
     def __init__(
         self,
-        open_stream: Callable[[OnSnapshot], LiveStream],
+        news: News,
         hearing: Hearing,
         updates: UpdateWriter,
         config: dict[str, Any],
         on_close: Callable[["TranscriptionSession"], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stream = open_stream(self._take)
+        self._news = news
         self._hearing = hearing
         self._updates = updates
         self._config = config
         self._on_close = on_close
-        self._latest = _NOTHING
-        self._news = asyncio.Event()
-        self._finished = False
-        self._error: BaseException | None = None
-        self._stream.finished.add_done_callback(lambda _: self._wake())
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,15 +167,11 @@ class TranscriptionSession:
         Raises:
             ApplianceError: code ``unsupported_audio``, or why the stream failed.
         """
-        if not self._finished:
-            await self._hear(self._hearing.decoder.feed(data))
+        await self._hear(self._hearing.feed(data))
 
     async def finish(self) -> None:
         """No more audio will come; what is left of the text still does. Raises as `feed` does."""
-        if not self._finished:
-            self._finished = True
-            await self._hear(self._hearing.decoder.finish())
-            self._stream.finish()
+        await self._hear(self._hearing.finish())
 
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         """All messages, once.
@@ -200,24 +180,10 @@ class TranscriptionSession:
             ApplianceError: the audio can't be decoded, the stream failed, or was closed before its end.
         """
         yield self._config
-        sent, sent_lag_s = None, 0.0
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAG_INTERVAL_S):
-                    await self._news.wait()
-            self._news.clear()
-            if self._error:
-                raise self._error
-            over = self._stream.finished.done()
-            latest = self._stream.wait(0) if over else self._latest
-            lag_s = round(self._stream.backlog_s, 1)
-            if latest is not sent or lag_s != sent_lag_s:
-                sent, sent_lag_s = latest, lag_s
-                yield json.loads(self._updates.message(latest, lag_s))
-            if over:
-                yield {"type": "ready_to_stop"}
-                return
-            await asyncio.sleep(UPDATE_INTERVAL_S)
+        async for latest, lag_s in self._news.updates():
+            yield json.loads(self._updates.message(latest, lag_s))
+        self._news.stream.wait(0)
+        yield {"type": "ready_to_stop"}
 
     async def transcribe(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
         """Feed all chunks, up to the last or an empty one, and iterate meanwhile. Raises also what ``chunks`` does."""
@@ -232,10 +198,10 @@ class TranscriptionSession:
 
     async def close(self) -> None:
         """Leave the engine. What is fed or iterated over at that moment ends with an error."""
-        self._finished = True
-        self._stream.close()
+        self._hearing.ended = True
+        self._news.stream.close()
         self._on_close(self)
-        await self._loop.run_in_executor(self._hearing.pool, self._hearing.decoder.close)
+        await self._hearing.close()
 
     async def _feed_all(self, chunks: AsyncIterable[bytes]) -> None:
         async for chunk in chunks:
@@ -246,31 +212,14 @@ class TranscriptionSession:
 
     def _fed(self, feeder: "asyncio.Task[None]") -> None:
         if not feeder.cancelled() and (error := feeder.exception()):
-            self._error = error
-            self._news.set()
+            self._news.fail(error)
 
-    async def _hear(self, pieces: Iterator[Samples]) -> None:
-        """Decode in a thread, some pieces at a time, and wait while the engine has enough to do."""
-        more = True
-        while more:
-            try:
-                batch, more = await self._loop.run_in_executor(self._hearing.pool, take_some, pieces)
-            except ApplianceError as error:
-                self._error = error  # for who iterates, too
-                self._news.set()
-                raise
-            for samples in batch:
-                self._stream.feed(samples)
-            while self._stream.backlog_s > self._hearing.max_backlog_s:
-                if self._stream.finished.done():
-                    self._stream.wait(0)
-                await asyncio.sleep(UPDATE_INTERVAL_S)
-
-    def _take(self, snapshot: Snapshot) -> None:
-        """Called by the engine's threads."""
-        self._latest = snapshot
-        self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._news.set)
+    async def _hear(self, hearing: Coroutine[Any, Any, None]) -> None:
+        """What is wrong is told to who feeds, and to who iterates."""
+        try:
+            await hearing
+        except ApplianceError as error:
+            self._news.fail(error)
+            raise
+        if self._news.stream.finished.done():
+            self._news.stream.wait(0)

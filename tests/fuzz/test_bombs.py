@@ -18,7 +18,7 @@ from appliance.delivery.verify import verify_bundle
 from appliance.errors import ApplianceError
 from appliance.manifest import load_manifest
 from appliance.pair.checkpoint import open_checkpoint
-from appliance.server.connection import take_some
+from appliance.server.hearing import take_some
 from appliance.server.protocol import MAX_TEXT_CHARS, parse_control
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file
@@ -64,7 +64,7 @@ def silence() -> bytes:
 
 
 def test_hours_in_one_message_are_decoded_as_they_are_heard(silence: bytes) -> None:
-    """A connection takes some seconds, and no more until few of them are unheard; see `Connection._hear`."""
+    """A connection takes some seconds, and no more until few of them are unheard; see `Hearing`."""
     before = peak_mb()
     decoder = AudioDecoder()
     pieces = decoder.feed(silence)
