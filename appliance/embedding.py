@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from appliance.errors import ApplianceError
+from appliance.server.flags import settings_of
 from appliance.server.hearing import Hearing
 from appliance.server.models import locate, locate_diarizer
 from appliance.server.news import News
 from appliance.server.protocol import Mode
-from appliance.server.settings import settings_of
 from appliance.server.streams import Models, load_models, stream_options
 from appliance.server.updates import UpdateWriter
 from appliance.speech.audio.decoder import AudioDecoder, AudioFormat

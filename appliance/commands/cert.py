@@ -10,9 +10,10 @@ from cryptography import x509
 from appliance.errors import ApplianceError
 from appliance.server.authority import fingerprint, permitted
 from appliance.server.certificate import Certificate, check, load
+from appliance.server.flags import load_settings
 from appliance.server.places import TLS_FOLDER
 from appliance.server.renewal import alternatives
-from appliance.server.settings import Settings, load_settings
+from appliance.server.settings import Settings
 from appliance.server.tls import due, files_in, keep
 
 

@@ -8,7 +8,8 @@ from typing import NoReturn
 from appliance.doctor.examine import examine
 from appliance.doctor.finding import as_json, as_rows, as_text, status
 from appliance.errors import ApplianceError, UsageError
-from appliance.server.settings import Settings, build_parser, load_settings
+from appliance.server.flags import build_parser, load_settings
+from appliance.server.settings import Settings
 
 
 class _Misused(UsageError):

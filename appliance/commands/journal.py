@@ -17,7 +17,8 @@ from appliance.recording.batch import SUFFIXES, made_folder
 from appliance.recording.playback import show_time
 from appliance.recording.result_file import check_writable, write_result
 from appliance.recording.transcription import FORMATS, render
-from appliance.server.settings import describe, load_settings
+from appliance.server.flags import load_settings
+from appliance.server.settings import describe
 
 _DAY_S = 86400.0
 

@@ -10,7 +10,7 @@ from appliance import client
 from appliance.client import ClientOptions
 from appliance.errors import ApplianceError
 from appliance.pair.locate import Pair, find_pair
-from appliance.server.settings import load_settings
+from appliance.server.flags import load_settings
 from appliance.server.tokens import read_tokens
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.audio.file import decode_file

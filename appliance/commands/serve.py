@@ -4,7 +4,7 @@ import logging
 import os
 
 from appliance import log
-from appliance.server.settings import load_settings
+from appliance.server.flags import load_settings
 
 _SECRETS = ("--token", "--tokens")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from appliance.doctor.examine import examine
 from appliance.doctor.support import pack
 from appliance.errors import ApplianceError
-from appliance.server.settings import build_parser, load_settings
+from appliance.server.flags import build_parser, load_settings
 
 
 def main(argv: Sequence[str]) -> int:

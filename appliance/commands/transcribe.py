@@ -23,8 +23,9 @@ from appliance.recording.result_file import check_writable, write_result
 from appliance.recording.transcription import FORMATS, Transcription, render
 from appliance.recording.turns import by_time
 from appliance.recording.ways import InProcess, ThroughServer, Way
+from appliance.server.flags import load_settings
 from appliance.server.places import own_certificate
-from appliance.server.settings import Settings, flag, load_settings, variable
+from appliance.server.settings import Settings, flag, variable
 from appliance.speech.audio.resample import Channels
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples, Snapshot
 

@@ -7,7 +7,8 @@ from appliance.doctor.models import check_models
 from appliance.doctor.port import check_port
 from appliance.doctor.state import check_certificate, check_journal, check_state
 from appliance.errors import ApplianceError
-from appliance.server.settings import Settings, unknown_variables
+from appliance.server.flags import unknown_variables
+from appliance.server.settings import Settings
 
 
 def examine(settings: Settings | ApplianceError, *, deep: bool = False) -> list[Finding]:

@@ -11,13 +11,14 @@ import uvicorn
 
 from appliance.errors import ApplianceError
 from appliance.server.app import create_app
+from appliance.server.flags import unknown_variables
 from appliance.server.headers import HEADERS
 from appliance.server.keeping import open_journal
 from appliance.server.models import locate, locate_diarizer
 from appliance.server.rotation import Rotation
 from appliance.server.sealing import seal
 from appliance.server.service import STOP_S, Service
-from appliance.server.settings import Settings, describe, unknown_variables
+from appliance.server.settings import Settings, describe
 from appliance.server.tls import harden, prepare
 from appliance.server.wire import Requests, Wire
 from appliance.speech.memory import share_one_arena

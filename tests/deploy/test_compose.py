@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from appliance import __version__
-from appliance.server.settings import unknown_variables
+from appliance.server.flags import unknown_variables
 from tests.conftest import ROOT
 from tests.deploy.proxies import HAPROXY, NGINX
 

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from appliance import __version__
+from appliance.server.flags import unknown_variables
 from appliance.server.service import STOP_GRACE_S
-from appliance.server.settings import Settings, unknown_variables
+from appliance.server.settings import Settings
 from tests.conftest import ROOT
 from tests.deploy.kustomize import Object, patched, resolved
 from tests.deploy.routes import ROUTES

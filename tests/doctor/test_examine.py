@@ -5,7 +5,7 @@ import pytest
 from appliance.doctor.examine import examine
 from appliance.doctor.finding import worst
 from appliance.errors import ApplianceError
-from appliance.server.settings import load_settings
+from appliance.server.flags import load_settings
 
 
 def test_all_is_looked_at_even_where_there_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from appliance.doctor.finding import Finding
 from appliance.doctor.models import check_models
 from appliance.pair.locate import find_pair
 from appliance.pair.record import FileRecord, PairRecord, ProofRecord, SourceRecord, write_record
-from appliance.server.settings import load_settings
+from appliance.server.flags import load_settings
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.doctor.finding import Finding
 from appliance.doctor.port import check_port
-from appliance.server.settings import load_settings
+from appliance.server.flags import load_settings
 
 
 @contextmanager

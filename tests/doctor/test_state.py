@@ -5,8 +5,8 @@ from cryptography import x509
 
 from appliance.doctor.finding import Finding
 from appliance.doctor.state import check_certificate, check_journal, check_state
+from appliance.server.flags import load_settings
 from appliance.server.renewal import subject_names
-from appliance.server.settings import load_settings
 from appliance.server.tls import keep
 from tests.server.certificates import days_ago, files_in, put_foreign, put_ours
 

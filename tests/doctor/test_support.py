@@ -8,7 +8,7 @@ import pytest
 from appliance.doctor.finding import Finding
 from appliance.doctor.support import MOST_BYTES, MOST_LINES, bounded, pack
 from appliance.errors import ApplianceError
-from appliance.server.settings import load_settings
+from appliance.server.flags import load_settings
 from appliance.server.tls import keep
 
 FINDINGS = [Finding("pair", "error", "the token is hunter2hunter2", "copy it")]

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import UsageError
-from appliance.server.settings import OLDER_NAMES, Settings, flag, load_settings, unknown_variables, variable
+from appliance.server.flags import load_settings, unknown_variables
+from appliance.server.settings import OLDER_NAMES, Settings, flag, variable
 from appliance.speakers.sortformer_config import SortformerConfig
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "settings.md"

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import UsageError
-from appliance.server.settings import Settings, load_settings
+from appliance.server.flags import load_settings
+from appliance.server.settings import Settings
 from appliance.server.tokens import Token, read_tokens
 
 ANNA, BERT = "a" * 8, "tock-of-bert!é:="

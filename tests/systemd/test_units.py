@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.server.settings import unknown_variables
+from appliance.server.flags import unknown_variables
 from tests.conftest import ROOT, missing
 
 UNITS = sorted(path.name for pattern in ("*.service", "*.timer") for path in (ROOT / "systemd").glob(pattern))
