@@ -25,7 +25,7 @@ from appliance.pair.locate import find_pair
 
 log = logging.getLogger(__name__)
 
-_ALONG = (
+ALONG = (
     "scripts/install.sh",
     "scripts/uninstall.sh",
     "scripts/service.sh",
@@ -44,16 +44,20 @@ _ALONG = (
     "docs/API.md",
     "docs/airgap.md",
     "docs/certificates.md",
+    "docs/diarization.md",
     "docs/doctor.md",
     "docs/install.md",
     "docs/journal.md",
     "docs/models.md",
     "docs/monitoring.md",
+    "docs/reliability.md",
     "docs/security.md",
     "docs/settings.md",
+    "docs/translation.md",
     "docs/troubleshooting.md",
     "docs/tuning.md",
 )
+"""Files of the repository that a release brings beside its image; `systemd/wlk.env` names some."""
 _FOLDERS = {
     "systemd": ("systemd/*.service", "systemd/*.timer", "systemd/*.conf"),
     "systemd/quadlet": ("systemd/quadlet/*.container",),
@@ -131,7 +135,7 @@ def _fill(
     for model in extra_models:
         find_pair(pairs_dir, model)
         shutil.copytree(pairs_dir / model, folder / "models" / model)
-    for name in _ALONG:
+    for name in ALONG:
         shutil.copy2(name, folder / Path(name).name)
     for name, patterns in _FOLDERS.items():
         (folder / name).mkdir(parents=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.delivery.create import ALONG
 from appliance.server.flags import unknown_variables
 from tests.conftest import ROOT, missing
 
@@ -114,6 +115,11 @@ def test_every_setting_of_the_file_is_explained_and_known_to_the_server() -> Non
     for name in names:
         place = next(number for number, row in enumerate(rows) if row.startswith(f"{name}="))
         assert rows[place - 1].startswith("# "), f"{name} is not explained"
+
+
+def test_documents_that_the_file_names_lie_beside_the_release() -> None:
+    told = re.findall(r"([\w.]+\.md)", (ROOT / "systemd/wlk.env").read_text(encoding="utf-8"))
+    assert told and {f"docs/{name}" for name in told} <= set(ALONG)
 
 
 def test_an_installed_box_lets_its_own_page_alone_connect() -> None:
