@@ -21,15 +21,19 @@ def transcribe(
     options: ClientOptions,
     on_update: Callable[[Transcript], None] | None = None,
     stop: threading.Event | None = None,
+    on_kept: Callable[[], None] = lambda: None,
 ) -> Transcript:
     """Stream audio to a server and follow the answer to its end.
 
-    Setting ``stop`` ends the stream where it is; then the rest is waited for, for `LAST_WORDS_S` at most.
+    Args:
+        stop: setting it ends the stream where it is; then the rest is waited for, for `LAST_WORDS_S` at most.
+        on_kept: called, before anything is sent, where the server keeps what is said.
 
     Raises:
         ApplianceError: no server, an untrusted certificate, a refusal or an error of the server.
     """
-    return asyncio.run(_transcribe(samples, options, on_update or (lambda transcript: None), stop or threading.Event()))
+    watch, stop = on_update or (lambda transcript: None), stop or threading.Event()
+    return asyncio.run(_transcribe(samples, options, watch, stop, on_kept))
 
 
 async def _transcribe(
@@ -37,8 +41,11 @@ async def _transcribe(
     options: ClientOptions,
     on_update: Callable[[Transcript], None],
     stop: threading.Event,
+    on_kept: Callable[[], None],
 ) -> Transcript:
     async with open_stream(options) as stream:
+        if stream.config.get("journal"):
+            on_kept()
         sender = asyncio.create_task(_send(stream, paced(samples, options.pace, stop)))
         follower = asyncio.create_task(_follow(stream, on_update))
         stopper = asyncio.create_task(_last_words(stop))

@@ -248,6 +248,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _way(args: argparse.Namespace) -> Way:
+    def tell(text: str) -> None:
+        if not args.quiet:
+            print(text, file=sys.stderr)
+
     if not args.in_process:
         return ThroughServer(
             ClientOptions(
@@ -260,18 +264,14 @@ def _way(args: argparse.Namespace) -> Way:
                 insecure=args.insecure,
                 certificate=args.cacert or own_certificate(),
                 pace=args.pace,
-            )
+            ),
+            tell,
         )
     given = ((flag(name), getattr(args, name)) for name in _MODEL_SETTINGS)
     words = [word for name, value in given if value is not None for word in (name, value)]
     if args.channels == "split" or args.diarization is not None:
         words.append("--diarization" if args.diarization else "--no-diarization")
     settings = load_settings(words)
-
-    def tell(text: str) -> None:
-        if not args.quiet:
-            print(text, file=sys.stderr)
-
     if args.target_language and not settings.translation_dir:
         raise UsageError("--target-language needs a model that translates", "add --translation-dir")
     return InProcess(settings, args.language, args.target_language, args.pace, tell)

@@ -30,16 +30,23 @@ class Way(Protocol):
 
 
 class ThroughServer:
-    """A connection for each stream."""
+    """A connection for each stream. ``tell`` gets a remark for who speaks."""
 
-    def __init__(self, options: ClientOptions) -> None:
+    def __init__(self, options: ClientOptions, tell: Callable[[str], None]) -> None:
         self._options = options
+        self._tell = tell
 
     def open(self) -> None:
         pass
 
     def run(self, samples: Iterable[Samples], watch: Watch, stop: threading.Event) -> None:
-        client.transcribe(samples, self._options, lambda transcript: watch(transcript.snapshot()), stop)
+        client.transcribe(
+            samples,
+            self._options,
+            lambda transcript: watch(transcript.snapshot()),
+            stop,
+            lambda: self._tell("note: this server keeps what is said, in its journal"),
+        )
 
     def close(self) -> None:
         pass

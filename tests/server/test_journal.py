@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -20,6 +21,7 @@ from tests.server.running import (
     Message,
     Running,
     committed,
+    environment,
     field_client,
     opened,
     pcm,
@@ -52,6 +54,15 @@ def said(one: Kept) -> list[str]:
 def told(message: Message) -> list[str]:
     """The words that a client was told are committed, those that wait for their speaker too."""
     return f"{committed(message)} {message['buffer_diarization']}".split()
+
+
+def by_command(server: Running, recording: Path, token: str) -> tuple[str, str]:
+    """What the command prints, and what it says to who types it."""
+    url = server.url.replace("http", "ws", 1) + "asr"
+    command = [sys.executable, "-m", "appliance", "transcribe", "--url", url, str(recording)]
+    env = environment(WLK_TOKEN=token)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout, done.stderr
 
 
 def until_journal(server: Running, state: str, timeout_s: float = 60) -> None:
@@ -142,15 +153,19 @@ def test_a_stop_leaves_nothing_out(flags: list[str], tmp_path: Path, librivox: t
     headers = {"Authorization": "Bearer 0123456789abcdef"}
     with running([*own, *flags], tmp_path) as server:
         server.wait_for("ready: base")
+        printed, remarks = by_command(server, librivox[0].path, "0123456789abcdef")
+        assert "note: this server keeps what is said" in remarks
         with opened(server, additional_headers=headers) as socket:
-            assert receive(socket)["journal"] is True
+            config = receive(socket)
+            assert config["journal"] is True
             listener = Listener(socket, b"".join(pcm(one.path) for one in librivox[:3]))
             listener.until(5)
             assert server.stop() == 0
             listener.join()
-    (found,) = kept(journal)
+    first, found = sorted(kept(journal), key=lambda one: one.about["session"] == config["session"])
     assert said(found) == listener.told[-1][1] and found.end == "ended" and found.about["token"] == "hall-a"
-    assert "0123456789abcdef" not in next(journal.iterdir()).read_text()
+    assert said(first) == printed.split()
+    assert not any("0123456789abcdef" in file.read_text() for file in journal.iterdir())
 
 
 @pytest.fixture
