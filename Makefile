@@ -98,7 +98,7 @@ demo: setup ## run that image with networking off and stream speech through it
 test: image ## all tests, with the real model, engine and browser
 	@scripts/test_packages.sh
 	@scripts/nemo.sh
-	@python -m pytest --numprocesses 2 --dist loadscope $(PYTEST)
+	@python -m pytest --numprocesses 3 --dist loadscope $(PYTEST)
 
 check: setup ## linters, types, and the tests that need nothing
 	@ruff check .

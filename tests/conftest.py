@@ -29,8 +29,8 @@ ROOT = Path(__file__).parent.parent
 LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930")
 
 
-class _BootsAside(LoadScopeScheduling):
-    """Rows of tests, each one by one in one process: those of boxes and of the server wait more than they work."""
+class _ThreeRows(LoadScopeScheduling):
+    """Three rows of tests, each one by one in a process: those of boxes and of the server wait more than they work."""
 
     def _split_scope(self, nodeid: str) -> str:
         folder = nodeid.split("/")[1]
@@ -39,7 +39,7 @@ class _BootsAside(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     """For `make test`, which asks for ``--dist loadscope``."""
-    return _BootsAside(config, log) if config.getvalue("dist") == "loadscope" else None
+    return _ThreeRows(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_report_header() -> str:

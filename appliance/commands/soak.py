@@ -19,7 +19,7 @@ from appliance.manifest import DEFAULT_MANIFEST, load_manifest
 from appliance.pair.locate import find_pair
 from appliance.soak.report import markdown, report_of, write
 from appliance.soak.run import Soak, soak
-from appliance.soak.sounds import plays
+from appliance.soak.sounds import FORMS, plays
 from appliance.soak.tally import Tally
 from appliance.store import Store
 
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     stem: Path = options.report
     _make_folder(stem.parent)
     rows = plays(list(batch_clips(chosen, pair.encoder_dir)), options.play_s)
-    what = Soak(options.clients, options.minutes, options.seed)
+    what = Soak(options.clients, options.minutes, options.seed, options.forms)
     subject = appliance(
         __version__, pair.encoder_dir, pair.decoder_file.parent, vad_file, DEFAULT_COMMIT, options.serve
     )
@@ -98,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--serve", type=shlex.split, default=(), metavar="FLAGS", help="more flags for serve, for example '--workers 1'"
     )
+    parser.add_argument(
+        "--forms",
+        type=_names,
+        default=FORMS,
+        metavar="FORM,...",
+        help=f"of the audio, some of {', '.join(FORMS)} [all]",
+    )
     parser.add_argument("--model", default="base", metavar="NAME", help="[%(default)s]")
     parser.add_argument("--models-dir", type=Path, default=Path("build/pairs"), metavar="DIR", help="[%(default)s]")
     parser.add_argument("--offline", action="store_true", help="never open a connection to fetch something")
@@ -113,6 +120,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--minutes is {options.minutes:g}", f"more than 0, and at most {MOST_MINUTES:g}")
     if not 1 <= options.play_s <= 600:
         raise UsageError(f"--play-s is {options.play_s:g}", "seconds from 1 to 600")
+    if not options.forms or not set(options.forms) <= set(FORMS):
+        raise UsageError(f"--forms is {','.join(options.forms)!r}", f"some of {', '.join(FORMS)}")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from tests.conftest import ROOT
         (["--minutes", "0"], "--minutes is 0"),
         (["--minutes", "99999"], "--minutes is 99999"),
         (["--play-s", "0"], "--play-s is 0"),
+        (["--forms", "wav,tape"], "--forms is 'wav,tape'"),
     ],
 )
 def test_wrong_usage(argv: list[str], said: str) -> None:

@@ -28,7 +28,10 @@ _MOST_KINDS = 20
 _BY_CHANCE = 0.02
 """Part of the inputs made by chance where the others are led by coverage, which is slow to find what is well-formed."""
 _SETTLED = 0.1
-"""Part of the run after which memory is taken as that of the start: libraries and caches are there by then."""
+"""Part of the run after which memory counts as that of the start: libraries and caches are there by then."""
+_WINDOW = 0.1
+"""Part of the run over which the least memory is taken, at the start and at the end: while an input is worked on a
+process holds some tens of MB more, and what is lost for good raises the least that it ever falls to."""
 
 
 class Run:
@@ -41,7 +44,8 @@ class Run:
         self._kinds: dict[str, int] = {}
         self._inputs, self._seconds = inputs, seconds
         self.count = self.taken = 0
-        self._slowest_s = self._start_mb = 0.0
+        self._slowest_s = 0.0
+        self._memory: list[tuple[float, float]] = []
         self._begun = self._written = time.monotonic()
         with (folder / CURRENT).open("w+b") as file:
             file.truncate(CURRENT_BYTES)
@@ -63,8 +67,6 @@ class Run:
         return self.left <= 0 or self.left_s <= 0
 
     def one(self, data: bytes) -> None:
-        from tests.fuzz.watch import resident_mb
-
         self.count += 1
         kept = data[: CURRENT_BYTES - _HEAD.size]
         self._current[: _HEAD.size + len(kept)] = _HEAD.pack(self.count, len(kept)) + kept
@@ -75,22 +77,31 @@ class Run:
         except Exception as error:  # noqa: BLE001 (what may be raised is what is to be found out)
             self._keep(data, error)
         now = time.monotonic()
-        if not self._start_mb and max(self.count / self._inputs, (now - self._begun) / self._seconds) > _SETTLED:
-            self._start_mb = resident_mb()
         if now - self._written > _WRITTEN_EVERY_S or self.over:
             self._written = now
             self.write()
 
+    @property
+    def part(self) -> float:
+        """How much of the run is done."""
+        return max(self.count / self._inputs, (time.monotonic() - self._begun) / self._seconds)
+
+    def _least_mb(self, start: float) -> float:
+        """The least memory within a window that begins at this part of the run, or what was seen first after it."""
+        after = [(part, mb) for part, mb in self._memory if part >= start] or self._memory[-1:]
+        return min(mb for part, mb in after if part <= max(start + _WINDOW, after[0][0]))
+
     def write(self) -> None:
         from tests.fuzz.watch import resident_mb
 
+        self._memory.append((self.part, resident_mb()))
         figures = {
             "inputs": self.count,
             "taken": self.taken,
             "seconds": time.monotonic() - self._begun,
             "slowest_s": self._slowest_s,
-            "start_mb": self._start_mb or resident_mb(),
-            "end_mb": resident_mb(),
+            "start_mb": self._least_mb(_SETTLED),
+            "end_mb": self._least_mb(self.part - _WINDOW),
             "findings": self._kinds,
         }
         partial = self._folder / f".{FIGURES}"

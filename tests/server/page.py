@@ -24,6 +24,10 @@ class Page(ABC):
     @abstractmethod
     def click(self, name: str) -> None: ...
 
+    def complaints(self) -> list[str]:
+        """What the browser's console has as errors since the page was opened, where it tells."""
+        return []
+
     def said(self) -> str:
         """Committed text without times and names."""
         return str(self.run(_SAID))
@@ -32,7 +36,8 @@ class Page(ABC):
         deadline = time.monotonic() + timeout_s
         while not done():
             if time.monotonic() > deadline:
-                raise AssertionError(f"not seen: {what}; the page shows {self.run('return document.body.innerText')!r}")
+                shown = self.run("return document.body.innerText")
+                raise AssertionError(f"not seen: {what}; the page shows {shown!r}; complaints: {self.complaints()}")
             time.sleep(0.05)
 
     def until_text(self, name: str, wanted: str, timeout_s: float = 30) -> None:

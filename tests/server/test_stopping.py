@@ -78,6 +78,9 @@ def test_who_comes_during_a_stop_is_told_and_who_is_far_behind_gets_what_there_i
             for chunk in pieces(speech * 4, 64000):
                 socket.send(chunk)
             socket.send('{"type": "ping", "id": "all"}')
+        for socket in sockets:
+            while receive(socket).get("type") != "pong":
+                pass
         began = time.monotonic()
         server.process.terminate()
         assert refused(server)["code"] == "restarting"

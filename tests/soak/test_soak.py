@@ -43,7 +43,7 @@ def test_three_minutes_of_clients_that_come_and_go(
 
 def test_fifty_clients_at_once(base_pair: Pair, vad_file: Path, store: Store, tmp_path: Path) -> None:
     """Those who have a place keep their latency; the others are told when to come back, and do."""
-    flags = ["--clients", "50", "--minutes", "0.6", "--play-s", "5", "--only", "librivox-0890"]
+    flags = ["--clients", "50", "--minutes", "0.6", "--play-s", "5", "--only", "librivox-0890", "--forms", "s16le,wav"]
     status, report = soaked(tmp_path, base_pair, store, *flags, "--serve", "--max-sessions 3")
     told = (tmp_path / "soak.md").read_text()
     assert status == 0, told
