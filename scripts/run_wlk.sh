@@ -266,7 +266,8 @@ fi
 if ! said="$("$engine" run --detach "${options[@]}" "$image" 2>&1)"; then
     "$engine" rm --force "$name" >/dev/null 2>&1 || true
     case "$said" in
-        *"already allocated"* | *"address already in use"*) die "port $port is in use" "choose another: --port $((port + 1))" ;;
+        *"already allocated"*) die "port $port is another container's" "choose another: --port $((port + 1)); where $engine ps shows none with it: systemctl restart docker" ;;
+        *"address already in use"*) die "port $port is in use" "choose another: --port $((port + 1))" ;;
         *) die "the container did not start: $said" ;;
     esac
 fi

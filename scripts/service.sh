@@ -6,12 +6,13 @@ export LC_ALL=C
 
 usage() {
     cat <<'END'
-usage: service.sh load|cert|serve|ready|clear|try
+usage: service.sh load|cert|free|serve|ready|clear|try
 
 The steps of the units of the appliance; `systemctl start wlk` takes them all.
 
   load    hand the image of this release to the engine, if it has not got it
   cert    make the server's certificate, or renew it, if that is due
+  free    after a start that failed since Docker keeps the port for a container that is gone: restart Docker
   serve   run the server in its container, in front
   ready   wait until it serves; fail with the reason if it does not come to that. Then go on behind: ask the server for
           its health, and tell systemd while it is well (WatchdogSec of the unit)
@@ -33,6 +34,8 @@ container="$(container_of "$instance")"
 GAVE_UP=70
 # How often systemd had started it again when it served last.
 served="${RUNTIME_DIRECTORY:-/nonexistent}/served"
+# There is this file after a start that failed since the engine had given the port away.
+taken="${RUNTIME_DIRECTORY:-/nonexistent}/taken"
 
 # Show a line in `systemctl status` too.
 show() { [ -z "${NOTIFY_SOCKET:-}" ] || systemd-notify --status="$1" || true; }
@@ -117,6 +120,24 @@ wait_engine() {
     need_engine
 }
 
+# Docker that lost its power while it started a container forgets that container, but not its port, until its own next start.
+# That is nobody's loss while no container runs.
+free() {
+    local port="${WLK_PORT:-8000}" other
+    [ -e "$taken" ] || return 0
+    rm -f "$taken"
+    find_engine && ! is_podman || return 0
+    other="$("$engine" ps --filter "publish=$port" --format '{{.Names}}')"
+    if [ -n "$other" ]; then
+        complain "port $port is that of the container $other" "stop that one, or set WLK_PORT in $CONFIG/wlk.env to another"
+    elif [ -n "$("$engine" ps --quiet)" ]; then
+        complain "Docker keeps port $port for a container that is gone" "systemctl restart docker (that ends its other containers)"
+    else
+        say "Docker keeps port $port for a container that is gone: restarting Docker"
+        timeout 120 systemctl restart docker || complain "Docker was not restarted" "systemctl restart docker"
+    fi
+}
+
 # How often systemd has started it again by itself; a start by hand begins at 0.
 restarts() { systemctl show --property NRestarts --value "$unit" 2>/dev/null || echo 0; }
 
@@ -198,6 +219,7 @@ ready() {
     else
         why="$(last_error || true)"
     fi
+    case "$why" in *"port is already allocated"*) [ -z "${RUNTIME_DIRECTORY:-}" ] || : >"$taken" ;; esac
     say "did not start: ${why:-journalctl -u $unit tells why}"
     exit 1
 }
@@ -234,6 +256,7 @@ case "$1" in
     -h | --help) usage && exit 0 ;;
     cert) read_settings "$instance" && cert ;;
     load) wait_engine && load ;;
+    free) read_settings "$instance" && free ;;
     serve) read_settings "$instance" && serve ;;
     ready) read_settings "$instance" && ready ;;
     try) read_settings "$instance" && need_engine && try ;;

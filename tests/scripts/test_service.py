@@ -225,6 +225,37 @@ def test_loading(installed: Installed) -> None:
     assert done.returncode == 1 and "not the image of this release" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("publishing", "running", "said", "restarted"),
+    [
+        ("", "", "Docker keeps port 8443 for a container that is gone: restarting Docker", True),
+        ("", "1234", "hint: systemctl restart docker", False),
+        ("grafana", "1234", "port 8443 is that of the container grafana", False),
+    ],
+)
+def test_a_port_that_the_engine_has_lost_count_of_is_freed_once(
+    installed: Installed, publishing: str, running: str, said: str, restarted: bool
+) -> None:
+    """As after a power cut in the middle of a start; tests/boot/test_power.py has the real one."""
+    root = installed.root
+    refused = "docker: Error response from daemon: Bind for 0.0.0.0:8443 failed: port is already allocated."
+    installed.settings("WLK_PORT=8443")
+    body = (
+        f'case "$*" in *publish=8443*) echo {publishing} ;; *--quiet*) echo {running} ;; --version) echo Docker ;; esac'
+    )
+    put(root / "bin", "docker", body)
+    put(root / "bin", "systemctl", f'case "$1" in restart) echo "$@" >>{root}/restarts ;; *) echo 0 ;; esac')
+    put(root / "bin", "journalctl", f"echo '{refused}'")
+    (root / "run").mkdir()
+    environment = {"RUNTIME_DIRECTORY": f"{root}/run", "MAINPID": ""}
+    assert installed.step("free", **environment).stdout == ""
+    assert "already allocated" in installed.step("ready", **environment).stdout
+    first, second = (installed.step("free", **environment) for _ in range(2))
+    assert first.returncode == second.returncode == 0
+    assert said in first.stdout + first.stderr and second.stdout + second.stderr == ""
+    assert (root / "restarts").exists() is restarted
+
+
 def test_systemd_hears_that_all_is_well_only_while_the_server_says_so(installed: Installed) -> None:
     """While it starts, too; and nobody asks any more when its process is gone."""
     root = installed.root
