@@ -46,7 +46,7 @@ def said_so(box: Box, step: str) -> None:
 def serves(site: Site) -> None:
     """Wait until it does; a first start may have failed."""
     give_up = time.monotonic() + 60
-    while (state := site.state()) == "activating" and time.monotonic() < give_up:
+    while (state := site.state()) != "active" and time.monotonic() < give_up:
         time.sleep(0.5)
     assert state == "active", site.box.journal("wlk")
 

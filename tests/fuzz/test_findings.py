@@ -22,6 +22,14 @@ def _noted_wav(note: bytes) -> bytes:
     return sound[:at] + b"LIST" + len(info).to_bytes(4, "little") + info + sound[at:]
 
 
+def _endless_mp4(packets: int) -> bytes:
+    """Its first fragment says that so many packets come, and nothing of each."""
+    sound = bytearray(recordings()["mp4-alac"])
+    at = sound.index(b"trun") + 4
+    sound[at : at + 8] = b"\0\0\0\1" + packets.to_bytes(4, "big")
+    return bytes(sound)
+
+
 def _loud_wav(value: float) -> bytes:
     return wav(16000, 1, 32, np.full(8000, value, "<f4").tobytes(), tag=3)
 
@@ -102,6 +110,8 @@ FINDINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
         "audio_stream",
         lambda: b"\0\0" + wav(48_000_001, 1, 32, bytes(32000), tag=3),
     ),
+    "a stream of 30 million packets in one box": ("audio_stream", lambda: b"\0\0" + _endless_mp4(30_000_000)),
+    "a file of 30 million packets in one box": ("audio_file", lambda: _endless_mp4(30_000_000)),
     "a billion layers": ("checkpoint", lambda: _checkpoint(n_text_layer=10**9)),
     "a pickle of nothing": ("checkpoint", lambda: b"\x80\x02."),
     "a pickle of a number where a list is": ("checkpoint", lambda: b"\x80\x02K\1a."),

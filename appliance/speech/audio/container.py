@@ -14,6 +14,7 @@ from contextvars import copy_context
 import av
 
 from appliance.errors import ApplianceError
+from appliance.speech.audio.ffmpeg import bound_memory
 from appliance.speech.audio.formats import Container, unsupported
 from appliance.speech.audio.resample import Channels, Resampler, mixed
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
@@ -145,6 +146,7 @@ class ContainerDecoder:
                 self._turn.notify_all()
 
     def _decode(self) -> None:
+        bound_memory()
         resampler = Resampler()
         read_bytes = _MOV_READ_BYTES if self.name == "mov" else _READ_BYTES
         with av.open(

@@ -10,6 +10,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from appliance.errors import ApplianceError
+from appliance.speech.audio.ffmpeg import bound_memory
 from appliance.speech.audio.formats import unsupported
 from appliance.speech.audio.resample import Channels, Resampler, mixed
 from appliance.speech.types import Samples
@@ -25,6 +26,7 @@ def opened(path: Path) -> InputContainer:
 
     Titles and the like may be in any encoding: they are not of interest.
     """
+    bound_memory()
     return av.open(f"file:{path}", "r", container_options=_OPEN_OPTIONS, metadata_errors="replace")
 
 
