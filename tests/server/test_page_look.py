@@ -74,8 +74,9 @@ def test_long_session_costs_no_more_than_a_short_one(server: Running, browser: B
     browser.open(server.url, before=_QUIET_SOCKET)
     told = feed(browser, 5000)
     times, mutations = told["times"], told["mutations"]
-    early, late = sum(times[300:1800]), sum(times[-1500:])
-    assert late < 3 * early, f"1500 updates took {early:.0f} ms at first and {late:.0f} ms after 5000 lines"
+    # Of each 1500 the time that a quarter of them stayed under: those that nothing else on the machine held up.
+    early, late = (sorted(part)[len(part) // 4] for part in (times[300:1800], times[-1500:]))
+    assert late < 3 * early, f"an update took {early:.2f} ms at first and {late:.2f} ms after 5000 lines"
     assert max(mutations[-1500:]) <= max(mutations[:1500]) <= 20
     assert browser.text("count") == "70,000 words" and told["lines"] == 5000 and told["atEnd"]
     browser.screenshot("desktop-long")

@@ -36,7 +36,7 @@ class Resampler:
         before: list[Channels] = []
         if source != self._source:
             before = self.flush()
-            self._swr, self._source = AudioResampler(format="fltp", rate=SAMPLE_RATE_HZ), source
+            self._swr, self._source = AudioResampler(format="flt", rate=SAMPLE_RATE_HZ), source
         assert self._swr is not None
         frame.pts = None
         return before + _pieces(self._swr.resample(frame))
@@ -54,7 +54,12 @@ def mixed(channels: Channels) -> Samples:
 
 
 def _pieces(frames: list[av.AudioFrame]) -> list[Channels]:
-    return [sane(frame.to_ndarray()) for frame in frames if frame is not None and frame.samples]
+    """Of interleaved samples: of eight planes or more PyAV 18 looks for one too many, wherever that leads."""
+    return [
+        np.ascontiguousarray(sane(frame.to_ndarray()).reshape(-1, frame.layout.nb_channels).T)
+        for frame in frames
+        if frame is not None and frame.samples
+    ]
 
 
 def sane(samples: NDArray[Any]) -> NDArray[np.float32]:

@@ -35,6 +35,8 @@ ENCODINGS = {
     ),
     "mp4-faststart": Encoding("mp4", "aac", 48000, "mono", {"movflags": "faststart"}, 1200),
     "aac-adts": Encoding("adts", "aac", 48000, "mono", {}, 1200),
+    "matroska-7.1": Encoding("matroska", "aac", 48000, "7.1", {}, 1200),
+    "matroska-16-channels": Encoding("matroska", "pcm_s16le", 48000, "hexadecagonal", {}, 2),
 }
 
 
@@ -52,7 +54,7 @@ def speechlike(rate_hz: int, seconds: float = 3.0, seed: int = 7) -> Signal:
 
 
 def encode(encoding: Encoding, signal: Signal) -> bytes:
-    """The signal (mono, at the encoding's rate) in its container; stereo gets the same on both sides."""
+    """The signal (mono, at the encoding's rate) in its container, the same on all channels."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "audio"
         _write(file, encoding, signal)
@@ -60,15 +62,15 @@ def encode(encoding: Encoding, signal: Signal) -> bytes:
 
 
 def _write(file: Path, encoding: Encoding, signal: Signal) -> None:
-    sides = 2 if encoding.layout == "stereo" else 1
+    channels = av.AudioLayout(encoding.layout).nb_channels
     with av.open(str(file), "w", format=encoding.muxer, options=dict(encoding.options)) as container:
         stream = container.add_stream(encoding.codec, rate=encoding.rate_hz, layout=encoding.layout)
         codec_format = stream.codec_context.format.name
         resampler = av.AudioResampler(format=codec_format, layout=encoding.layout, rate=encoding.rate_hz)
         step = 960
         for start in range(0, signal.size, step):
-            piece = np.ascontiguousarray(np.tile(signal[start : start + step], (sides, 1)))
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=encoding.layout)
+            piece = np.repeat(signal[start : start + step], channels)[None, :]
+            frame = av.AudioFrame.from_ndarray(piece, format="flt", layout=encoding.layout)
             frame.sample_rate, frame.pts = encoding.rate_hz, start
             for ready in resampler.resample(frame):
                 container.mux(stream.encode(ready))
