@@ -28,6 +28,11 @@ class Protocol(H11Protocol):
     """HTTP/1.1 that answers in our shape also what is no HTTP."""
 
     def send_400_response(self, msg: str) -> None:
+        if self.cycle:
+            self.cycle.disconnected = True  # whoever still answers an earlier request need not
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # what is wrong comes behind an answer
+            self.transport.close()
+            return
         error = ApplianceError("this is no HTTP request that can be read", "see docs/API.md", code="bad_request")
         body = dump(error_event(error)).encode()
         rows = {

@@ -88,6 +88,21 @@ def test_what_is_no_http_is_answered_in_our_shape(port: int) -> None:
         assert json.loads(check(answer, 400))["code"] == "bad_request"
 
 
+def test_what_is_no_http_any_more_after_its_answer_ends_the_connection_and_nothing_else(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body goes on behind the answer, and is no body."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: box\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer = client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
+        client.sendall(b"no size of a chunk\r\n")
+        client.settimeout(5)
+        while answer := client.recv(65536):
+            assert b"HTTP/1.1" not in answer, "a second answer"
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_too_many_connections_are_answered_with_them(service: Service) -> None:
     with served(service, limit_concurrency=1) as port:
         check(asked(port, "/healthz"), 503)
