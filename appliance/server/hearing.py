@@ -1,12 +1,11 @@
 """From the bytes that a client sends to the samples that its stream is fed, in a thread, and never too far ahead."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from appliance.server.news import UPDATE_INTERVAL_S, News
+from appliance.server.news import News
 from appliance.speech.audio.decoder import AudioDecoder
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
@@ -79,9 +78,7 @@ class Hearing:
                     self._samples += samples.size
                     self._on_heard(samples.size / SAMPLE_RATE_HZ)
                 while self._stream.backlog_s > self._max_backlog_s and not self._news.over.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(UPDATE_INTERVAL_S):
-                            await self._news.over.wait()
+                    await self._news.pause()
 
 
 def take_some(pieces: Iterator[Samples]) -> tuple[list[Samples], bool]:

@@ -39,9 +39,7 @@ class News:
         Ends with the stream, after its final state; how it ended, `stream` knows. Raises what was given to `fail`.
         """
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAG_INTERVAL_S):
-                    await self._changed.wait()
+            await _at_most(LAG_INTERVAL_S, self._changed)
             self._changed.clear()
             if self._error:
                 raise self._error
@@ -52,9 +50,11 @@ class News:
                 yield self.latest, lag_s
             if over:
                 return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(UPDATE_INTERVAL_S):
-                    await self.over.wait()
+            await self.pause()
+
+    async def pause(self) -> None:
+        """Wait as long as between two updates, or until the stream ends."""
+        await _at_most(UPDATE_INTERVAL_S, self.over)
 
     def again(self) -> None:
         """Whoever is told now has heard nothing yet."""
@@ -82,3 +82,9 @@ class News:
             self.latest = finished.result()
         self.over.set()
         self._changed.set()
+
+
+async def _at_most(seconds: float, event: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -59,12 +59,21 @@ class Run:
         return self._inputs - self.count
 
     @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._begun
+
+    @property
     def left_s(self) -> float:
-        return self._seconds - (time.monotonic() - self._begun)
+        return self._seconds - self.elapsed_s
+
+    @property
+    def part(self) -> float:
+        """How much of the run is done."""
+        return max(self.count / self._inputs, self.elapsed_s / self._seconds)
 
     @property
     def over(self) -> bool:
-        return self.left <= 0 or self.left_s <= 0
+        return self.part >= 1
 
     def one(self, data: bytes) -> None:
         self.count += 1
@@ -81,11 +90,6 @@ class Run:
             self._written = now
             self.write()
 
-    @property
-    def part(self) -> float:
-        """How much of the run is done."""
-        return max(self.count / self._inputs, (time.monotonic() - self._begun) / self._seconds)
-
     def _least_mb(self, start: float) -> float:
         """The least memory within a window that begins at this part of the run, or what was seen first after it."""
         after = [(part, mb) for part, mb in self._memory if part >= start] or self._memory[-1:]
@@ -98,7 +102,7 @@ class Run:
         figures = {
             "inputs": self.count,
             "taken": self.taken,
-            "seconds": time.monotonic() - self._begun,
+            "seconds": self.elapsed_s,
             "slowest_s": self._slowest_s,
             "start_mb": self._least_mb(_SETTLED),
             "end_mb": self._least_mb(self.part - _WINDOW),
