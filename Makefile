@@ -98,7 +98,8 @@ demo: setup ## run that image with networking off and stream speech through it
 test: image ## all tests, with the real model, engine and browser
 	@scripts/test_packages.sh
 	@scripts/nemo.sh
-	@python -m pytest --numprocesses 3 --dist loadscope $(PYTEST)
+	@OMP_NUM_THREADS=1 python -m pytest --durations=40 --durations-min=5 --numprocesses 3 \
+		--dist loadscope --no-loadscope-reorder $(PYTEST)
 
 check: setup ## linters, types, and the tests that need nothing
 	@ruff check .
@@ -109,6 +110,9 @@ check: setup ## linters, types, and the tests that need nothing
 	@$(UNIT_PYTEST) --deselect tests/scripts/test_lint.py::test_shell_scripts_pass_shellcheck $(PYTEST)
 
 fuzz: setup ## hostile input for all that reads any; what it finds is under build/fuzz (FUZZ=: --inputs N, --target NAME)
+	@wlk-appliance fetch base --with-assets --recordings
+	@wlk-appliance bake base
+	@scripts/nemo.sh
 	@OMP_NUM_THREADS=1 python -m tests.fuzz $(FUZZ)
 
 audit: setup ## look for known weaknesses in all locks; where nobody can be asked, it says so (DATABASE=OSV's all.zip of PyPI)

@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
 done
 [ ! -e "$to" ] || die "$to is there already" "--to names another folder"
 [ -f "$base/CONTENTS" ] || die "no bundle in $base" "--base names the one that this site has"
-to="$(readlink --canonicalize "$to")"
+to="$(readlink --canonicalize-missing "$to")"
 base="$(readlink --canonicalize "$base")"
 enter_folder
 partial="$to.partial"
@@ -83,6 +83,15 @@ unpack() {
 rm -rf "$partial"
 { mkdir -p "$(dirname "$to")" && mkdir "$partial"; } || die "can't write to $(dirname "$to")" "--to names another folder"
 cp --recursive full/. "$partial"
+# The copy is what was signed, and nothing else, before any of it is run: the stick may have changed meanwhile.
+shopt -s dotglob globstar
+for file in "$partial"/**; do
+    if [ ! -L "$file" ] && [ -d "$file" ]; then continue; fi
+    name="full/${file#"$partial"/}"
+    if [ -L "$file" ] || [ "$(sum_of "$file")" != "${digest["$name"]:-}" ]; then
+        die "the copy of $name is not what was checked" "is the stick, or this disk, failing?"
+    fi
+done
 for file in "${kept[@]}"; do
     mkdir -p "$partial/$(dirname "$file")"
     cp "$base/$file" "$partial/$file" || die "$base lacks $file" "the installed bundle is damaged: get the whole new one"

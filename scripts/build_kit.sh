@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the image of this kit again, without a network: needs bash, coreutils and docker or podman, and nothing else.
+# Build the image of this kit again, without a network: needs bash, coreutils, find, grep, sed and docker or podman.
 # Usage: build.sh [ENGINE]
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -17,6 +17,12 @@ can_build() {
     [ "$version" -lt 23 ] || "$1" buildx version >/dev/null 2>&1
 }
 
+usage() { echo "usage: build.sh [ENGINE]    build the image of this kit again, without a network"; }
+case "${1:-}" in
+    -h | --help) usage && exit 0 ;;
+    -*) usage >&2 && exit 2 ;;
+esac
+
 engine=""
 for candidate in ${1:-docker /usr/bin/docker podman}; do
     if command -v "$candidate" >/dev/null && "$candidate" ps >/dev/null 2>&1 && can_build "$candidate"; then
@@ -26,10 +32,11 @@ for candidate in ${1:-docker /usr/bin/docker podman}; do
 done
 [ -n "$engine" ] || die "no container engine answers and can build" "name one: ./build.sh /path/to/podman"
 
+for tool in find grep sed; do command -v $tool >/dev/null || die "no $tool here" "install it"; done
 echo "checking $(wc -l <SHA256SUMS) files" >&2
 sha256sum --check --quiet --strict SHA256SUMS >&2 || die "this kit is damaged" "copy it again"
-[ "$(find . -type f ! -name SHA256SUMS | wc -l)" = "$(wc -l <SHA256SUMS)" ] ||
-    die "this kit holds files that its list does not name" "copy it again into an empty folder"
+more="$(find . -type f ! -path ./SHA256SUMS ! -path './.work.*' -printf '%P\n' | grep --invert-match --line-regexp --fixed-strings --file <(sed 's/^[^ ]*  //' SHA256SUMS) || true)"
+[ -z "$more" ] || die "this kit holds a file that its list does not name: ${more%%$'\n'*}" "remove it, or copy the kit again into an empty folder"
 
 # shellcheck source=/dev/null
 . ./build.env

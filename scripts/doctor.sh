@@ -107,6 +107,7 @@ examine() {
 load_quietly() { ! (read_settings) >/dev/null 2>&1 || read_settings; }
 
 main() {
+    trap 'exit 130' INT
     examine
     if [ $json = 1 ]; then print_json; else print_text; fi
     if [ -n "$bundle" ]; then

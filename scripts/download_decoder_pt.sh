@@ -8,7 +8,7 @@ usage: scripts/download_decoder_pt.sh NAME... [--store DIR] [--offline]
 
   NAME   a model, for example medium
 
-More options: wlk-appliance fetch --help
+Folders are seen from the checkout that this script lies in. More options: wlk-appliance fetch --help
 TEXT
 }
 

@@ -9,7 +9,7 @@ usage: scripts/download_models.sh all | NAME... [--store DIR] [--offline]
   all    every model, tokenizer and asset of models/manifest.yaml
   NAME   a model (for example base), with its tokenizer and the VAD
 
-More options: wlk-appliance fetch --help
+Folders are seen from the checkout that this script lies in. More options: wlk-appliance fetch --help
 TEXT
 }
 

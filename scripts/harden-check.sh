@@ -62,9 +62,20 @@ only_url=0
 scheme_of_settings() { case "${WLK_TLS:-true}" in false | 0 | no | off) echo http ;; *) echo https ;; esac }
 
 main() {
-    local number severity
+    local number severity said
+    trap 'exit 130' INT
     find_secrets
-    if [ -z "$url" ] && [ "$by_hand" = 0 ] && (read_settings "$instance") >/dev/null 2>&1; then read_settings "$instance"; fi
+    if [ "$only_url" = 0 ] && [ "$(id -u)" != 0 ]; then
+        warning root "not run as root: files and processes of others are not looked at" "sudo $0"
+    fi
+    if [ -z "$url" ] && [ "$by_hand" = 0 ]; then
+        if said="$( (read_settings "$instance") 2>&1)"; then
+            read_settings "$instance"
+        else
+            said="${said%%$'\n'*}"
+            warning settings "not read: ${said#error: }" "mend them, or say --url"
+        fi
+    fi
     [ -n "$url" ] || url="$(scheme_of_settings)://127.0.0.1:${WLK_PORT:-8000}"
     check_tls
     check_headers

@@ -61,7 +61,7 @@ while [ $# -gt 0 ]; do
 done
 [ "$(id -u)" = 0 ] || { printf 'error: this needs root\n  hint: sudo %s\n' "$0" >&2 && exit 1; }
 
-bundle="$(readlink --canonicalize "${bundle:-$here}")"
+bundle="$(readlink --canonicalize-missing "${bundle:-$here}")"
 private="$(mktemp -d)"
 trap 'rm -rf "$private"' EXIT
 if [ "${trusted[0]:-}" = --key ] && [ -f "${trusted[1]}" ]; then
@@ -76,6 +76,8 @@ verified() { bash "$here/verify.sh" "${trusted[@]}" "$@"; }
 . "$here/site.sh"
 # shellcheck source=scripts/install/host.sh
 . "$here/install/host.sh"
+# shellcheck source=scripts/install/output.sh
+. "$here/install/output.sh"
 [ ! -e "$QUADLETS/wlk.container" ] || quadlet=1
 
 # ---- the steps; each can be repeated, and power may go at any moment
@@ -116,14 +118,17 @@ copy() {
     chmod --recursive u=rwX,go=rX "$new"
     chmod a+x "$new"/*.sh
     # The same as before, and not another that is signed too.
-    if [[ "$release" != *-"$(sha256sum "$new/CONTENTS" | head -c 12)" ]] || ! verified --allow-downgrade "$new" >/dev/null; then
+    if [[ "$release" != *-"$(sha256sum "$new/CONTENTS" | head -c 12)" ]] || ! verified "${accepted[@]}" "$new" >/dev/null; then
         rm -rf "$new"
         die "the copy of the bundle is not what was checked" "is the stick, or this disk, failing?"
     fi
     sync --file-system "$new"
-    rm -rf "$release"
+    rm -rf "$PREFIX/releases/.old"
+    # One that is damaged may be what the box boots from: out of the way at the last moment, and not piece by piece.
+    [ ! -e "$release" ] || mv -T "$release" "$PREFIX/releases/.old"
     mv -T "$new" "$release"
     sync "$PREFIX/releases"
+    rm -rf "$PREFIX/releases/.old"
 }
 
 load() {
@@ -142,6 +147,7 @@ settings() {
             cpu | jetson-*) ;;
             *) sed --in-place 's/^WLK_GPUS=$/WLK_GPUS=all/' "$private/wlk.env" ;;
         esac
+        [ "$quadlet" = 0 ] || sed --in-place "s/^WLK_MODEL=$/WLK_MODEL=$(fact "$release" models | cut -d ' ' -f 1)/" "$private/wlk.env"
         put "$private/wlk.env" "$CONFIG/wlk.env" 600
     fi
     if [ ! -e "$CONFIG/bundle-key.pem" ]; then
@@ -322,7 +328,7 @@ return_to_previous() {
 
 # Read whole before anything is done: the folder that this lies in may be removed meanwhile.
 main() {
-    trap '' HUP # whoever started it may have been cut off meanwhile
+    outlive_terminal # whoever started it may be cut off meanwhile
     if [ "$rollback" = 1 ]; then return_to_previous; else install; fi
     exit
 }

@@ -176,6 +176,15 @@ declare -A settings=([WLK_MODEL]="$model")
 if [ "$aside" = 1 ]; then
     options+=(--network none --tmpfs /var/lib/wlk:mode=1777) # Podman gives it to no other user
     settings[WLK_TLS]=false
+    # What a site has in its state is not there: recordings of voices are left out, weights handed in.
+    unset WLK_ENROLL
+    case "${WLK_DIARIZATION_FILE:-} ${WLK_STATE_VOLUME:-}" in
+        "/var/lib/wlk/"*" /"*)
+            weights="$WLK_STATE_VOLUME/${WLK_DIARIZATION_FILE#/var/lib/wlk/}"
+            [ -f "$weights" ] || die "no such file: $weights" "mend WLK_DIARIZATION_FILE"
+            options+=(--volume "$weights:$WLK_DIARIZATION_FILE:ro")
+            ;;
+    esac
 else
     # Podman is of systems with SELinux, where the folder must be labelled as the containers'.
     case "$(basename "$engine")" in podman*) shared=:z ;; *) shared="" ;; esac
@@ -183,9 +192,9 @@ else
 fi
 if [ "$aside" = 0 ] && [ "$address" = 0.0.0.0 ]; then
     # Browsers accept the certificate for these only.
-    names="${WLK_TLS_NAMES:-},$(hostname),$(hostname -f 2>/dev/null || true),$(hostname -I 2>/dev/null | tr ' ' ',' || true)"
+    names="${WLK_TLS_HOST_NAMES:-},$(hostname),$(hostname -f 2>/dev/null || true),$(hostname -I 2>/dev/null | tr ' ' ',' || true)"
     names="$(echo "$names" | tr ',' '\n' | sed '/^ *$/d' | sort -u | paste -sd, -)"
-    settings[WLK_TLS_NAMES]="$names"
+    settings[WLK_TLS_HOST_NAMES]="$names"
 fi
 if [ -n "$models_dir" ]; then
     [ -d "$models_dir" ] || die "no such folder: $models_dir" "the folder that holds faster-whisper-$model and pytorch-whisper-$model"
@@ -256,10 +265,11 @@ for variable in "${!settings[@]}"; do
     options+=(--env "$variable=${settings[$variable]}")
 done
 
+case "${WLK_TLS:-true}" in false | 0 | no | off) scheme=http ;; *) scheme=https ;; esac
 shown=127.0.0.1
 [ "$address" = 127.0.0.1 ] || shown="$(hostname)"
 if [ "$foreground" = 1 ]; then
-    echo "wlk: $image on https://$shown:$port (Ctrl-C stops it)" >&2
+    echo "wlk: $image on $scheme://$shown:$port (Ctrl-C stops it)" >&2
     exec "$engine" run --rm "${options[@]}" "$image"
 fi
 [ "$aside" = 1 ] || options+=(--restart unless-stopped)
@@ -275,5 +285,5 @@ if [ "$aside" = 1 ]; then
     echo "wlk: $image is starting aside as container $name"
     exit 0
 fi
-echo "wlk: $image is starting as container $name: https://$shown:$port"
+echo "wlk: $image is starting as container $name: $scheme://$shown:$port"
 echo "wlk: log: $engine logs -f $name; stop: $engine stop $name"

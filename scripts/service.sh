@@ -215,7 +215,7 @@ ready() {
         return
     fi
     if main_alive; then
-        why="it was not ready after ${WLK_START_SECONDS:-600} s: $(healthy "$container" | tail -n 1)"
+        why="it was not ready after ${WLK_START_SECONDS:-600} s: $(healthy "$container" | tail -n 1 || true)"
     else
         why="$(last_error || true)"
     fi

@@ -15,7 +15,7 @@ take_option() {
     taken=1
     case "$1" in
         -h | --help) usage && exit 0 ;;
-        --key) value_of "$1" $# && key="$(readlink --canonicalize "$2")" && taken=2 ;;
+        --key) value_of "$1" $# && key="$(readlink --canonicalize-missing "$2")" && taken=2 ;;
         --trust) value_of "$1" $# && trust="$2" && taken=2 ;;
         -*) misused "unknown option: $1" ;;
         *)

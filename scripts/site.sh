@@ -58,7 +58,7 @@ read_settings() {
 find_engine() {
     local candidate
     for candidate in ${WLK_ENGINE:-docker /usr/bin/docker podman}; do
-        if command -v "$candidate" >/dev/null && timeout 20 "$candidate" ps >/dev/null 2>&1; then
+        if command -v "$candidate" >/dev/null && timeout --foreground 20 "$candidate" ps >/dev/null 2>&1; then
             engine="$candidate"
             return
         fi

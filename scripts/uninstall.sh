@@ -66,7 +66,11 @@ remove_releases() {
 
 remove_kept() {
     local folder
-    rm -rf "$CONFIG" "$STATE"
+    for folder in "$CONFIG" "$STATE"; do
+        [ -d "$folder" ] || continue
+        find "$folder/" -mindepth 1 -delete # it may be a link, or a disk of its own
+        rmdir "$folder" 2>/dev/null || rm -f "$folder" 2>/dev/null || echo "kept: $folder itself, which is empty"
+    done
     for folder in $(drop_ins); do rm -rf "$folder"; done
 }
 

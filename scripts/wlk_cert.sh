@@ -202,6 +202,9 @@ given_names() {
             asked+=("IP:$address")
         elif is_given_name "${word,,}"; then
             asked+=("DNS:${word,,}")
+        elif [[ "$word" = *[![:ascii:]]* ]]; then
+            echo "warning: --names: $word is left to the server, which knows how such a name is written" >&2
+            continue
         else
             misused "--names: not a host name or address: $word" "give names and addresses, by commas"
         fi

@@ -4,6 +4,7 @@ A missing requirement (no engine, no browser, no index) skips a test with the re
 `CI` or `WLK_REQUIRE` is set: there it fails, so that nothing is skipped in silence.
 """
 
+import gc
 import logging
 import os
 import shutil
@@ -23,23 +24,50 @@ from appliance.manifest import Item, Manifest, load_manifest
 from appliance.pair.locate import Pair
 from appliance.store import Store
 
-pytest_plugins = ["tests.pair.fixtures", "tests.speakers.sortformers", "tests.translation.fixtures"]
+pytest_plugins = [
+    "tests.container.fixtures",
+    "tests.delivery.fixtures",
+    "tests.pair.fixtures",
+    "tests.server.fixtures",
+    "tests.speakers.sortformers",
+    "tests.translation.fixtures",
+]
 
 ROOT = Path(__file__).parent.parent
 LIBRIVOX = ("librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930")
 
 
-class _ThreeRows(LoadScopeScheduling):
-    """Three rows of tests, each one by one in a process: those of boxes and of the server wait more than they work."""
+_LONG = ("releases", "boxes", "server", "images", "pages", "soak")
+"""Rows that take long begin first."""
+
+
+def _row(nodeid: str) -> str:
+    """Tests that run one by one in one process: a folder's, or those of folders that share what takes long to make."""
+    _, folder, *rest = nodeid.split("::")[0].split("/")
+    if folder in ("container", "scripts"):
+        return "images"
+    if folder == "server":
+        return "pages" if rest[0].startswith("test_page") else "server"
+    if folder == "boot" and rest[0] in ("test_box.py", "test_podman.py", "test_service.py", "test_watchdog.py"):
+        return "boxes"
+    return "releases" if folder in ("boot", "delivery") else folder
+
+
+class _Rows(LoadScopeScheduling):
+    """Whoever is done with a row takes the next one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.split("/")[1]
-        return folder if folder in ("boot", "server") else "all else"
+        return _row(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     """For `make test`, which asks for ``--dist loadscope``."""
-    return _ThreeRows(config, log) if config.getvalue("dist") == "loadscope" else None
+    return _Rows(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {row: rank for rank, row in enumerate(_LONG)}
+    items.sort(key=lambda item: ranks.get(_row(item.nodeid), len(ranks)))
 
 
 def pytest_report_header() -> str:
@@ -72,6 +100,14 @@ def _own_logging() -> Iterator[None]:
     for handler in [handler for handler in root.handlers if handler not in handlers]:
         root.removeHandler(handler)
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_rubbish() -> Iterator[None]:
+    """What a module leaves open warns at the end of this module, not in a test that comes later."""
+    yield
+    gc.collect()
+    gc.freeze()  # what is left is not looked at again
 
 
 @pytest.fixture(scope="session")

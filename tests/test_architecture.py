@@ -1,6 +1,7 @@
 """The directions in which modules may import each other, read from the code as text."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,8 +33,13 @@ def name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def imports(file: Path, *, top_level_only: bool = False) -> Iterator[str]:
-    tree = ast.parse(file.read_text())
+    tree = parsed(file)
     for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -15,10 +15,7 @@ import pytest
 from appliance.embedding import TranscriptionEngine
 from appliance.errors import ApplianceError, UsageError
 from tests.conftest import ROOT, Spoken
-from tests.server.conftest import flags
 from tests.server.running import committed, environment, pcm, pieces, updates, webm, word_errors
-
-__all__ = ["flags"]
 
 EXAMPLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "embedding.md").read_text(), re.DOTALL)[0]
 
@@ -68,7 +65,7 @@ def served(settings: dict[str, str], tmp_path: Path) -> Iterator[str]:
         os.set_blocking(process.stderr.fileno(), False)
         yield f"ws://{found[1]}/asr"
         process.terminate()
-        assert process.wait(20) in (0, -15)
+        assert process.wait(60) in (0, -15)
 
 
 @pytest.mark.model

@@ -8,11 +8,26 @@ from typing import Any
 from appliance.errors import ApplianceError
 from appliance.speakers.load import DiarizerConfig
 from appliance.speakers.sortformer_config import SortformerConfig
+from appliance.speech.children import check_error, pack_error
 from appliance.speech.hypothesis import Task
 from appliance.speech.types import Word
 
 MAX_LINE_BYTES = 1024 * 1024
 """Far more than a segment takes, which has 448 tokens at most."""
+
+_MOST = 2.0**53
+"""More than any time, count or token."""
+
+_CODES = (
+    "error",
+    "unsupported_audio",
+    "too_long",
+    "missing_model",
+    "missing_diarizer",
+    "bad_setting",
+    "internal",
+)
+"""Of all that may go wrong with a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +43,11 @@ class Setup:
     threads: int
     diarizer: DiarizerConfig | None = None
 
-    def line(self) -> str:
-        return json.dumps(asdict(self))
+    def line(self) -> bytes:
+        return _line(asdict(self))
 
     @classmethod
-    def read(cls, line: str) -> "Setup":
+    def read(cls, line: str | bytes) -> "Setup":
         fields = json.loads(line)
         if diarizer := fields.pop("diarizer"):
             sortformer = SortformerConfig(**diarizer.pop("sortformer"))
@@ -103,11 +118,11 @@ class Heard:
 
 
 def error_line(error: ApplianceError) -> bytes:
-    return _line({"error": {"message": error.message, "hint": error.hint, "code": error.code}})
+    return _line({"error": pack_error(error)})
 
 
 def read_answer(line: bytes) -> Segment | Heard:
-    """What a line of the process says.
+    """What a line of the process says. It reads what others sent, so nothing of it is believed unchecked.
 
     Raises:
         ApplianceError: the job failed, and how; code ``internal``: it is no line of ours, as of a process that died.
@@ -115,14 +130,51 @@ def read_answer(line: bytes) -> Segment | Heard:
     try:
         said: Mapping[str, Any] = json.loads(line)
         if "error" in said:
-            raise ApplianceError(**said["error"])
+            raise check_error(said["error"], _CODES)
         if "heard" in said:
-            return Heard(**said["heard"])
-        fields = dict(said["segment"])
-        words = tuple(Word(**word) for word in fields.pop("words"))
-        return Segment(tokens=tuple(fields.pop("tokens")), words=words, **fields)
+            return _heard(**said["heard"])
+        return _segment(**said["segment"])
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise not_ours() from error
+
+
+def _heard(duration_s: object, language: object) -> Heard:
+    return Heard(_number(duration_s), None if language is None else _text(language))
+
+
+def _segment(
+    *, text: object, tokens: Sequence[object], words: Sequence[Mapping[str, Any]], speaker: object, **figures: object
+) -> Segment:
+    return Segment(
+        text=_text(text),
+        tokens=tuple(map(_token, tokens)),
+        words=tuple(_word(**word) for word in words),
+        speaker=None if speaker is None else _text(speaker),
+        **{name: _number(figure) for name, figure in figures.items()},
+    )
+
+
+def _word(*, text: object, **figures: object) -> Word:
+    return Word(text=_text(text), **{name: _number(figure) for name, figure in figures.items()})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    value.encode()  # half of a character can't be sent
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -_MOST < value < _MOST:  # nor `nan`
+        raise ValueError(value)
+    return value
+
+
+def _token(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
+        raise ValueError(value)
+    return value
 
 
 def not_ours() -> ApplianceError:

@@ -4,7 +4,6 @@ It gives way to the streams next door: it runs at the lowest priority, with few 
 memory runs out. Its parent kills it when a job is not wanted any more, and it ends when its stdin does.
 """
 
-import contextlib
 import logging
 import os
 import queue
@@ -22,6 +21,7 @@ from appliance.errors import ApplianceError
 from appliance.speakers.diarizer import Diarizer
 from appliance.speakers.load import DiarizerConfig, load_diarizer
 from appliance.speech.audio.file import decode_file
+from appliance.speech.children import belong_to_the_parent
 from appliance.speech.vad import disable_telemetry
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,9 @@ _FIRST_TO_GO = "1000"
 
 
 def main() -> None:
-    """Serve jobs until stdin ends. The one argument is a `Setup` in JSON."""
+    """Serve jobs until stdin ends. Its first line is a `Setup`, which is for no list of processes: it has names."""
     give_way()
-    setup = Setup.read(sys.argv[1])
+    setup = Setup.read(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints must not come between
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -75,8 +75,7 @@ def _diarizer(config: DiarizerConfig, threads: int) -> Diarizer:
 
 def give_way() -> None:
     os.nice(_LEAST_PRIORITY)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
+    belong_to_the_parent(_FIRST_TO_GO)
 
 
 def _read(jobs: "queue.SimpleQueue[str]") -> None:
@@ -86,8 +85,9 @@ def _read(jobs: "queue.SimpleQueue[str]") -> None:
 
 
 def _refuse(answers: BinaryIO, job: Job, error: ApplianceError) -> None:
-    """Where an upload lies is nobody's business."""
-    answers.write(error_line(ApplianceError(error.message.replace(job.path, "the file"), error.hint, code=error.code)))
+    """In one line. Where an upload lies is nobody's business."""
+    message, hint = (" ".join(text.split()) for text in (error.message.replace(job.path, "the file"), error.hint))
+    answers.write(error_line(ApplianceError(message, hint, code=error.code)))
 
 
 if __name__ == "__main__":

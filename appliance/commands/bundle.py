@@ -9,7 +9,7 @@ from appliance.container.build import Names, image_archive
 from appliance.container.target import NO_DIARIZATION, load_target
 from appliance.delivery.compression import COMPRESSIONS
 from appliance.delivery.create import create_bundle
-from appliance.delivery.delta import create_delta
+from appliance.delivery.delta import create_delta, read_base
 from appliance.delivery.keys import fingerprint, generate, load_private, load_public
 from appliance.delivery.parts import part_size, split_bundle
 from appliance.delivery.verify import verify_bundle
@@ -78,6 +78,7 @@ def _create(given: argparse.Namespace) -> None:
     models = [manifest.model(model).name for model in given.model]
     names = Names.of(target, models, target.architecture(given.arch))
     key = load_private(given.key)
+    since = read_base(given.since) if given.since else None  # it may be what is replaced now
     bundle = create_bundle(
         names,
         _BUILD / "images",
@@ -94,9 +95,9 @@ def _create(given: argparse.Namespace) -> None:
         print(f"     {parts}  the same in {len(list(parts.glob('*.tar.*')))} parts")
     else:
         print(f"     {bundle.file}  the same as one file, {bundle.file.stat().st_size / 1e6:.0f} MB")
-    if given.since:
+    if since:
         plain = image_archive(names, _BUILD / "images")
-        delta = create_delta(bundle.folder, plain, given.since, key, compression=given.compression)
+        delta = create_delta(bundle.folder, plain, since, key, compression=given.compression)
         size = sum(path.stat().st_size for path in delta.rglob("*") if path.is_file())
         print(f"     {delta}  for a site that has {given.since}, {size / 1e6:.1f} MB")
     print(f"signed with {fingerprint(key.public_key())}")

@@ -46,13 +46,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _make(settings: Settings) -> int:
     _refuse_for_others(settings.state_dir)
-    if said := keep(settings.state_dir, settings.tls_names).said:
+    if said := keep(settings.state_dir, settings.tls_names, settings.tls_host_names).said:
         print(said)
     return 0
 
 
 def _check(settings: Settings) -> int:
-    found = due(settings.state_dir, settings.tls_names)
+    found = due(settings.state_dir, settings.tls_names, settings.tls_host_names)
     if not found.why:
         return 0
     print(f"due: a new {'certificate' if found.authority else 'CA and certificate'}: {found.why}")

@@ -31,16 +31,16 @@ def main(argv: list[str]) -> int:
     audio_s = join_recordings(files, audio)
     reference = " ".join(recording.transcript for recording in recordings)
 
-    model = manifest.model(options.model).name
+    models = tuple(manifest.model(name).name for name in options.model)
     engine = ensure_engine(_BUILD)
     target = load_target(options.target, diarization=options.diarization)
-    image = require_image(engine, options.image or Names(target.name, (model,)).full)
+    image = require_image(engine, options.image or Names(target.name, models).full)
     heard = demonstrate(engine, image.name, audio)
     verdict = check(reference, heard)
     rows = [
         ("image", f"{image.name}  {image.size / 1e6:.0f} MB"),
         ("digest", image.image_id),
-        ("pair", _pair(engine, image, model)),
+        ("pair", _pair(engine, image, models[0])),
         ("network", "none"),
         ("ready after", f"{heard.ready_s:.1f} s"),
         ("streamed", f"{audio_s:.1f} s of speech ({', '.join(item.name for item in recordings)}), real-time pace"),
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--diarization", default=NO_DIARIZATION, metavar="NAME", help="what tells speakers apart [%(default)s]"
     )
-    parser.add_argument("--model", default="base", metavar="NAME", help="[%(default)s]")
+    parser.add_argument(
+        "--model", nargs="+", default=["base"], metavar="NAME", help="the image's models; the first is served [base]"
+    )
     parser.add_argument("--image", metavar="NAME", help="an image by its name, instead of --target and --model")
     parser.add_argument(
         "--recordings", nargs="+", metavar="NAME", help=f"of the manifest (default: {' '.join(DEFAULT_RECORDINGS)})"

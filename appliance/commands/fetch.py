@@ -9,6 +9,7 @@ from appliance import log
 from appliance.errors import ApplianceError, UsageError
 from appliance.fetch import Artifact, Fetcher
 from appliance.manifest import DEFAULT_MANIFEST, Item, Manifest, WhisperModel, load_manifest
+from appliance.manifest.items import Asset
 from appliance.manifest.licences import POLICIES, check_licences
 from appliance.store import Store
 
@@ -43,7 +44,8 @@ def main(argv: list[str]) -> int:
                 artifact = fetcher.fetch(item, formats)
                 print(_fetched(item, artifact), flush=True)
                 if options.out:
-                    _lay(artifact.path, options.out / item.name.rpartition("/")[2])
+                    place = item.place if isinstance(item, Asset) else item.name.rpartition("/")[2]
+                    _lay(artifact.path, options.out / place)
             except ApplianceError as error:
                 if error.code not in _OF_ONE_ITEM:
                     raise
@@ -79,7 +81,12 @@ def _parser() -> argparse.ArgumentParser:
         "--licence-policy", choices=POLICIES, default="any", help="what the licences must allow [%(default)s]"
     )
     parser.add_argument("--offline", action="store_true", help="never open a connection; use what is in the store")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="make the folder of a translator there")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="make the folder of a translator there, or lay assets into one of models",
+    )
     parser.add_argument("--list", action="store_true", help="show what there is, and what is in the store")
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--store", type=Path, metavar="DIR", help="default: $WLK_STORE, else build/store")
@@ -89,8 +96,12 @@ def _parser() -> argparse.ArgumentParser:
 def _wanted(manifest: Manifest, options: argparse.Namespace) -> list[Item]:
     """The items asked for, each once, in a steady order; models are followed by their tokenizers."""
     translators = {name: found for found in manifest.translators.values() for name in (found.name, *found.aliases)}
-    if options.out and (len(options.names) != 1 or options.names[0] not in translators):
-        raise UsageError("--out is for the folder of one translator", f"name one: {', '.join(translators) or 'none'}")
+    if options.out and not (
+        (len(options.names) == 1 and options.names[0] in translators)
+        or (options.names and manifest.assets.keys() >= set(options.names))
+    ):
+        known = ", ".join((*translators, *manifest.assets))
+        raise UsageError("--out is for one translator, or for assets", f"name one: {known or 'there is none'}")
     wanted: list[Item] = []
     for name in options.names:
         wanted += translators[name].items if name in translators else [manifest.item(name)]
@@ -111,6 +122,7 @@ def _with_tokenizers(manifest: Manifest, items: Iterable[Item]) -> Iterable[Item
 
 
 def _lay(stored: Path, place: Path) -> None:
+    place.parent.mkdir(exist_ok=True)
     partial = place.with_name(f"{place.name}.partial")
     shutil.copyfile(stored, partial)
     partial.replace(place)

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+from types import FrameType
 
 from appliance import log
 from appliance.server.flags import load_settings
@@ -10,6 +12,8 @@ _SECRETS = ("--token", "--tokens")
 
 
 def main(argv: list[str]) -> int:
+    # Until the server has a handler of its own. As a container's first process this one is ended by no signal else.
+    signal.signal(signal.SIGTERM, _end)
     settings = load_settings(argv)
     log.configure(settings.log_level, settings.log_format)
     for flag in sorted({word.partition("=")[0] for word in argv} & {*_SECRETS}):
@@ -21,4 +25,7 @@ def main(argv: list[str]) -> int:
     from appliance.server.main import run_server  # after the settings: --help and mistakes answer at once
 
     run_server(settings)
-    return 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -25,6 +25,7 @@ from appliance.store import Store
 
 MOST_CLIENTS = 500
 MOST_MINUTES = 7 * 24 * 60.0
+MOST_SKIPPED = 100_000
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
     stem: Path = options.report
     _make_folder(stem.parent)
     rows = plays(list(batch_clips(chosen, pair.encoder_dir)), options.play_s)
-    what = Soak(options.clients, options.minutes, options.seed, options.forms)
+    what = Soak(options.clients, options.minutes, options.seed, options.skip, options.forms)
     subject = appliance(
         __version__, pair.encoder_dir, pair.decoder_file.parent, vad_file, DEFAULT_COMMIT, options.serve
     )
@@ -69,6 +70,7 @@ def _settings(options: argparse.Namespace, rows: list[Clip]) -> dict[str, object
         "model": options.model,
         "clients": options.clients,
         "seed": options.seed,
+        "skip": options.skip,
         "serve": " ".join(options.serve),
         "plays": [f"{row.name}, {row.length_s:.1f} s" for row in rows],
     }
@@ -84,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=4, metavar="N", help="so many at once [%(default)s]")
     parser.add_argument("--minutes", type=float, default=10.0, metavar="M", help="for so long [%(default)g]")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="another one: other choices [%(default)s]")
+    parser.add_argument(
+        "--skip", type=int, default=0, metavar="N", help="leave out the first N choices of each client [%(default)s]"
+    )
     parser.add_argument(
         "--report",
         type=Path,
@@ -116,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> None:
     if not 1 <= options.clients <= MOST_CLIENTS:
         raise UsageError(f"--clients is {options.clients}", f"a number from 1 to {MOST_CLIENTS}")
+    if not 0 <= options.skip <= MOST_SKIPPED:
+        raise UsageError(f"--skip is {options.skip}", f"a number from 0 to {MOST_SKIPPED}")
     if not 0 < options.minutes <= MOST_MINUTES:
         raise UsageError(f"--minutes is {options.minutes:g}", f"more than 0, and at most {MOST_MINUTES:g}")
     if not 1 <= options.play_s <= 600:

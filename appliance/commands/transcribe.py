@@ -48,6 +48,8 @@ class Source:
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
+    if args.token and not args.quiet:
+        print("note: others on this machine see --token in the list of processes: give WLK_TOKEN", file=sys.stderr)
     is_live = args.microphone is not None or args.files == ["-"]
     files = [] if is_live else [Path(name) for name in args.files]
     several = any(path.is_dir() for path in files) or len(files) > 1

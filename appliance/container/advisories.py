@@ -126,7 +126,7 @@ def _events(affected: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _falls_under(version: str, affected: Mapping[str, Any]) -> bool:
     """By the list of versions, or by ranges: from what introduced it up to what fixed it."""
-    here = Version(version)
+    here = Version(Version(version).public)  # advisories know no local builds, such as torch's +cpu
     if any(_key(one) == here for one in affected.get("versions", ())):
         return True
     for one in affected.get("ranges", ()):

@@ -33,9 +33,6 @@ VOICE_MODEL = "campplus"
 RECORD_FILE = "build.json"
 """What the image was built from, as `appliance.container.build` tells it."""
 
-DIARIZER = "diarizer"
-"""Beside the models: the folder of the weights that tell speakers apart."""
-
 _CODE = Path(__file__).resolve().parent.parent
 _COMMON = "common"
 """Beside the targets' folders: what the builds of several of them use."""
@@ -139,10 +136,9 @@ def _stage_asset(item: Item, fetcher: Fetcher, folder: Path) -> dict[str, str]:
         file = Path("samples", f"{item.name}.wav")
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         (folder / file).with_suffix(".txt").write_text(item.transcript + "\n", encoding="utf-8")
-    elif isinstance(item, Asset) and item.kind == "diarizer":
-        file = Path(DIARIZER, f"{item.name}.{item.sources[0].format}")
     else:
-        file = Path("silero_vad.onnx")
+        assert isinstance(item, Asset)
+        file = Path(item.place)
     _link(fetched.path, folder / file)
     return {
         "kind": "recording" if isinstance(item, Recording) else "model",

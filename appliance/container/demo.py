@@ -24,6 +24,7 @@ WORST_RATE = 0.3
 _READY_S = 120.0
 _POLL_S = 0.25
 _SAID_FILE = "/tmp/transcript.txt"
+_STREAM = f"python3 -m appliance transcribe - --pace realtime --url wss://127.0.0.1:8000/asr >{_SAID_FILE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,8 @@ def stream(engine: Engine, name: str, audio: Path) -> str:
     Raises:
         ApplianceError: the stream failed.
     """
-    client = f"python3 -m appliance transcribe - --pace realtime --url wss://127.0.0.1:8000/asr >{_SAID_FILE}"
     with audio.open("rb") as file:
-        engine.run(["exec", "--interactive", name, "sh", "-c", client], stdin=file, hint="the lines above say why")
+        engine.run(["exec", "--interactive", name, "sh", "-c", _STREAM], stdin=file, hint="the lines above say why")
     return engine.output(["exec", name, "cat", _SAID_FILE])
 
 

@@ -41,32 +41,25 @@ ALONG = (
     "systemd/wlk.env",
     "LICENSE",
     "appliance/server/openapi.json",
-    "docs/API.md",
-    "docs/airgap.md",
-    "docs/certificates.md",
-    "docs/diarization.md",
-    "docs/doctor.md",
-    "docs/install.md",
-    "docs/journal.md",
-    "docs/models.md",
-    "docs/monitoring.md",
-    "docs/reliability.md",
-    "docs/security.md",
-    "docs/settings.md",
-    "docs/translation.md",
-    "docs/troubleshooting.md",
-    "docs/tuning.md",
 )
-"""Files of the repository that a release brings beside its image; `systemd/wlk.env` names some."""
+"""Files of the repository that a release brings beside its image."""
 _FOLDERS = {
     "systemd": ("systemd/*.service", "systemd/*.timer", "systemd/*.conf"),
     "systemd/quadlet": ("systemd/quadlet/*.container",),
     "doctor": ("scripts/doctor/*.sh",),
     "harden": ("scripts/harden/*.sh",),
     "install": ("scripts/install/*.sh",),
+    "docs": ("docs/*.md", "docs/*.html"),
+    "deploy/compose": ("deploy/compose/*.yaml", "deploy/compose/example.env"),
     "deploy/grafana": ("deploy/grafana/*.json",),
+    "deploy/haproxy": ("deploy/haproxy/*.cfg",),
+    "deploy/kubernetes/base": ("deploy/kubernetes/base/*.yaml",),
+    "deploy/kubernetes/components/tokens": ("deploy/kubernetes/components/tokens/*.yaml",),
+    "deploy/kubernetes/overlays/gpu": ("deploy/kubernetes/overlays/gpu/*.yaml",),
+    "deploy/nginx": ("deploy/nginx/*.conf",),
     "deploy/prometheus": ("deploy/prometheus/*.yml",),
 }
+"""By their names, for a site's own settings and keys may lie beside them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,19 +51,21 @@ def read_base(path: Path) -> tuple[Contents, str]:
 
 
 def create_delta(
-    bundle: Path, plain: Path, since: Path, key: Ed25519PrivateKey, *, compression: Compression = "zstd"
+    bundle: Path, plain: Path, since: tuple[Contents, str], key: Ed25519PrivateKey, *, compression: Compression = "zstd"
 ) -> Path:
     """Make the delta of a bundle's folder, beside it; returns its folder.
 
     Args:
         plain: the image's archive, uncompressed.
-        since: the bundle that the site has: its folder, its file, or its list alone.
+        since: what `read_base` found of the bundle that the site has, read before it may have been replaced.
 
     Raises:
-        ApplianceError: ``since`` is no bundle, or the disk is full.
+        ApplianceError: that is the same bundle, or the disk is full.
     """
-    old, base = read_base(since)
-    new, _ = read_base(bundle)
+    old, base = since
+    new, own = read_base(bundle)
+    if own == base:
+        raise ApplianceError(f"{bundle} is what the site has", "there is nothing to bring it")
     name = f"{bundle.name.removesuffix('.bundle')}-since-{old.version}-{base[:8]}.delta"
     folder = bundle.with_name(name)
     partial = folder.with_name(f".{name}.partial")

@@ -41,9 +41,11 @@ def check_journal(folder: Path | None) -> list[Finding]:
         return [Finding("journal", "note", f"no {folder} yet: the server makes it")]
     try:
         with contextlib.closing(Folder.own(folder)) as opened:
-            files = opened.files()
+            files, read_only = opened.files(), opened.read_only
     except ApplianceError as error:
         return [failed("journal", error)]
+    if read_only:
+        return [Finding("journal", "error", f"{folder} is on a disk that is read-only", "mount it to be written")]
     size = sum(file.bytes for file in files) / 1e6
     return [Finding("journal", "ok", f"{len(files)} streams, {size:.0f} MB in {folder}, for the server alone")]
 
@@ -101,7 +103,7 @@ def _check_due(settings: Settings) -> list[Finding]:
     """Whether it is for all names, and stands under its CA."""
     if settings.tls_cert or not files_in(settings.state_dir).certificate.exists():
         return []
-    plan = due(settings.state_dir, settings.tls_names)
+    plan = due(settings.state_dir, settings.tls_names, settings.tls_host_names)
     if plan.why:
         return [Finding("certificate names", "warning", f"a new one is due: {plan.why}", "wlk-appliance cert")]
     if plan.foreign:

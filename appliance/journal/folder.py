@@ -7,7 +7,8 @@ the folder that was checked, whatever becomes of its path.
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -54,12 +55,13 @@ class Folder:
                 code="journal",
             ) from error
         handle = _opened(path)
+        folder = cls(path, handle)
         try:
-            _check(path, os.fstat(handle))
+            _check(path, os.fstat(handle), folder.read_only)
         except ApplianceError:
-            os.close(handle)
+            folder.close()
             raise
-        return cls(path, handle)
+        return folder
 
     @classmethod
     def existing(cls, path: Path) -> "Folder":
@@ -71,6 +73,13 @@ class Folder:
         if not path.is_dir():
             raise ApplianceError(f"no journal: there is no folder {path}", "name the service's with --journal DIR")
         return cls(path, _opened(path))
+
+    @property
+    def read_only(self) -> bool:
+        """Whether its disk can't be written now, by anybody."""
+        with suppress(OSError):  # who writes to it will be told what is wrong
+            return bool(os.fstatvfs(self._handle).f_flag & os.ST_RDONLY)
+        return False
 
     def close(self) -> None:
         """No file of it is looked for after this."""
@@ -102,6 +111,10 @@ class Folder:
                 raise
             os.close(made)  # another process removed it before it was locked
 
+    def stamp(self, name: str, written_at: float) -> None:
+        """Let a file have been written at that time; raises an `OSError` where that can't be."""
+        os.utime(name + SUFFIX, (written_at, written_at), dir_fd=self._handle, follow_symlinks=False)
+
     def sync(self) -> None:
         """What was created and removed is on disk after this."""
         os.fsync(self._handle)
@@ -121,11 +134,20 @@ class Folder:
                 f"can't read {name} in {self.path}: {error.strerror}", "run this as the service's user, or as root"
             ) from error
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Other processes that ask for the same wait meanwhile; raises an `OSError` where the disk knows no locks."""
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
     def remove(self, name: str) -> bool:
-        """Remove a file, unless it is being written or gone.
+        """Remove a file, unless it is being written.
 
         Returns:
-            Whether it was removed.
+            Whether there is none of this name now.
 
         Raises:
             OSError: it can't be.
@@ -133,10 +155,11 @@ class Folder:
         try:
             file = os.open(name + SUFFIX, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._handle)
         except FileNotFoundError:
-            return False
+            return True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name + SUFFIX, dir_fd=self._handle)
+            with suppress(FileNotFoundError):  # another process was quicker
+                os.unlink(name + SUFFIX, dir_fd=self._handle)
         except BlockingIOError:
             return False
         finally:
@@ -154,8 +177,8 @@ def is_written(file: BinaryIO) -> bool:
     return False
 
 
-def _check(path: Path, found: os.stat_result) -> None:
-    """Raise an `ApplianceError` unless the folder is this user's alone, and can be written."""
+def _check(path: Path, found: os.stat_result, read_only: bool) -> None:
+    """Raise an `ApplianceError` unless the folder is this user's alone, and may be written once its disk can be."""
     user = os.geteuid()
     if found.st_uid != user:
         raise ApplianceError(
@@ -170,7 +193,7 @@ def _check(path: Path, found: os.stat_result) -> None:
             f"chmod {mode & ~others:04o} {path}, if nothing in it is theirs",
             code="journal",
         )
-    if not os.access(path, os.W_OK | os.X_OK):
+    if not read_only and not os.access(path, os.W_OK | os.X_OK):
         raise ApplianceError(
             f"the journal's folder {path} may not be written",
             f"chmod 0700 {path}; or name one on a disk that can be written",

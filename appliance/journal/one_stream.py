@@ -35,6 +35,7 @@ class StreamJournal:
         self._file: JournalFile | None = None
         self._written = NOTHING
         self._count = 0
+        self._is_over = False
 
     def take(self, snapshot: Snapshot) -> None:
         """A new state. Returns at once; any thread's."""
@@ -73,17 +74,20 @@ class StreamJournal:
         Raises:
             OSError: it can't be; what was there before is still there, and the next call tries all of it again.
         """
+        if self._is_over:  # woken once more than there was to do
+            return
         with self._lock:
             now, at_s, end, since = self._latest, self._at_s, self._end, self.waits_since
             self.waits_since = None
         try:
             self._append(now, at_s, end, create, room)
-        except OSError:
+        except (OSError, MemoryError):
             with self._lock:
                 self.waits_since = since
             raise
         if end:
             self.close()
+            self._is_over = True
 
     def close(self) -> None:
         """Leave the file, in the writer's thread."""

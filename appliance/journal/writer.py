@@ -7,13 +7,16 @@ go on miss nothing.
 
 import errno
 import logging
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
-from appliance.journal.bounds import Bounds, sweep
-from appliance.journal.file import JournalFile
+from appliance.journal.bounds import MOST_FILES, Bounds, sweep
+from appliance.journal.file import CLOCK_SLACK_S, JournalFile, clock_s
 from appliance.journal.folder import Folder
 from appliance.journal.one_stream import StreamJournal
 
@@ -27,6 +30,8 @@ PROMISE_S = 1.0
 
 RETRY_S = 5.0
 SWEEP_S = 600.0
+CLOCK_S = 5.0
+"""How often it is looked whether the machine's clock was set."""
 CLOSE_S = 3.0
 _MOST_ENDED = 32
 """Streams that have ended, whose rest waits for a disk that can't be written."""
@@ -38,7 +43,7 @@ class Journal:
     """All of it. Methods may be called from any thread, and return at once except for `close`."""
 
     def __init__(self, folder: Folder, bounds: Bounds, about: Mapping[str, Any]) -> None:
-        """``about``: what each file tells of the service.
+        """``about``: what each file tells of the service. A disk that can't be written now is waited for.
 
         Raises:
             OSError: the folder can't be read, or what is too old in it can't be removed.
@@ -46,18 +51,21 @@ class Journal:
         self._folder = folder
         self._bounds = bounds
         self._about = about
-        self.bytes = sweep(folder, bounds)
+        self.bytes = 0 if folder.read_only else sweep(folder, bounds)
         """What its files take on the disk."""
         self.lost = 0
         """Streams that ended and lack something in the journal."""
         self._swept_at = time.monotonic()
+        self._clock_s = clock_s()
         self._news = threading.Condition()
         self._waiting: dict[StreamJournal, None] = {}
+        self._made: deque[JournalFile] = deque(maxlen=MOST_FILES)
         self._at_work_since: float | None = None
         self._failing = False
         self._late = False
         self._lost_before = 0
         self._closing = threading.Event()
+        self._tell(self._read_only)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -90,15 +98,25 @@ class Journal:
 
     def _wake(self, stream: StreamJournal) -> None:
         with self._news:
-            self._waiting[stream] = None
-            self._news.notify()
+            if self._thread.is_alive():  # else nobody ever asks for what waits
+                self._waiting[stream] = None
+                self._news.notify()
 
     # The writer's thread.
 
     def _run(self) -> None:
+        is_done = False
+        try:
+            self._write_all()
+            is_done = True
+        finally:
+            if not is_done:
+                log.error("nothing is written any more into %s", self._folder.path, exc_info=True)
+
+    def _write_all(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._waiting or self._closing.is_set(), SWEEP_S)
+                self._news.wait_for(lambda: self._waiting or self._closing.is_set(), CLOCK_S)
                 streams = list(self._waiting)
                 self._at_work_since = min((at for stream in streams if (at := stream.waits_since)), default=None)
                 self._waiting.clear()
@@ -112,8 +130,9 @@ class Journal:
 
     def _write(self, streams: list[StreamJournal]) -> OSError | None:
         """All of them; those that could not be written wait again. Returns what went wrong."""
-        failure: OSError | None = None
+        failure = self._read_only
         again: list[StreamJournal] = []
+        self._heed_clock()
         try:
             if time.monotonic() - self._swept_at >= SWEEP_S:
                 self._sweep()
@@ -124,6 +143,9 @@ class Journal:
                 stream.write(self._create, self._room)
             except OSError as error:
                 failure = error
+                again.append(stream)
+            except MemoryError:
+                failure = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
                 again.append(stream)
         with self._news:
             if again:
@@ -137,7 +159,13 @@ class Journal:
     def _create(self, name: str, size: int) -> JournalFile:
         self._sweep(size)
         self._room(size)
-        return JournalFile(self._folder, name)
+        file = JournalFile(self._folder, name)
+        self._made.append(file)
+        return file
+
+    @property
+    def _read_only(self) -> OSError | None:
+        return OSError(errno.EROFS, os.strerror(errno.EROFS)) if self._folder.read_only else None
 
     def _room(self, size: int) -> None:
         if self.bytes + size > self._bounds.max_bytes:
@@ -146,7 +174,18 @@ class Journal:
             raise OSError(errno.EDQUOT, "it has as much as it may (--journal-max-mb), all of it being written")
         self.bytes += size
 
+    def _heed_clock(self) -> None:
+        """Where it was set, what was written keeps its age: for the next server, too, however this one ends."""
+        now_s = clock_s()
+        if abs(now_s - self._clock_s) <= CLOCK_SLACK_S:
+            return
+        self._clock_s = now_s
+        for file in self._made:
+            with suppress(OSError):  # somebody removed it, or its time stays as it is
+                file.correct()
+
     def _sweep(self, needed: int = 0) -> None:
+        self._heed_clock()
         self.bytes = sweep(self._folder, self._bounds, needed=needed)
         self._swept_at = time.monotonic()
 

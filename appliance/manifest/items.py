@@ -102,6 +102,11 @@ class Tokenizer(Item):
 class Asset(Item):
     kind: Literal["vad", "diarizer"]
 
+    @property
+    def place(self) -> str:
+        """Where a server looks for it, in the folder of models."""
+        return "silero_vad.onnx" if self.kind == "vad" else f"diarizer/{self.name}.{self.sources[0].format}"
+
 
 class TranslationModel(Licensed):
     """A model that translates, as a folder: its files by their names there, each with its sources."""

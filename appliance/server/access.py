@@ -46,6 +46,7 @@ class Access:
 
     def __init__(self, settings: Settings, tokens: Sequence[Token]) -> None:
         self._origins = settings.allowed_origins
+        self._tls = settings.tls
         self._tokens = [(token.name, _digest(token.secret.encode())) for token in tokens]
 
     def admit(self, asking: HTTPConnection) -> Client:
@@ -62,13 +63,21 @@ class Access:
         origin = asking.headers.get("origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return
-        if "same" in self._origins and _place(origin) == asking.headers.get("host"):
+        if "same" in self._origins and self._is_ours(origin, asking.headers.get("host")):
             return
         raise ApplianceError(
             f"pages of {origin[:100]} may not connect here",
             "add it to --allowed-origins (WLK_ALLOWED_ORIGINS)",
             code="origin",
         )
+
+    def _is_ours(self, origin: str, host: str | None) -> bool:
+        """A page of this very address; one without TLS, where there is TLS, is whoever's stands on the network."""
+        try:
+            place = urlsplit(origin)
+        except ValueError:
+            return False
+        return place.netloc == host and (place.scheme == "https" or not self._tls)
 
     def _owner(self, asking: HTTPConnection) -> str:
         if not self._tokens:
@@ -84,14 +93,6 @@ class Access:
                 code="unauthorized",
             )
         return names[0]
-
-
-def _place(origin: str) -> str | None:
-    """Host and port of an origin; None where it is none."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return None
 
 
 def peer(asking: HTTPConnection) -> Client:

@@ -76,7 +76,9 @@ async def _serve(socket: WebSocket, line: Line) -> None:
     except ApplianceError as error:
         await _tell(socket, error)
     else:
-        await _close(socket, close)
+        await _close(socket, close, restarting().code if close is Close.RESTART else "")
+    finally:
+        line.closed.set()
 
 
 async def _live(query: Mapping[str, str], line: Line, service: Service, name: str) -> None:
@@ -107,6 +109,8 @@ async def _live(query: Mapping[str, str], line: Line, service: Service, name: st
         log.error("%s: session failed", client, exc_info=end)
         count("internal")
         lines.end(ApplianceError("the session failed", "the server's log says more", code="internal"))
+    if end is not None or running.result() is Close.RESTART:
+        await lines.closed()  # a stop waits for this; who has all its words may close when it likes
 
 
 async def _session(
@@ -115,14 +119,12 @@ async def _session(
     options = parse_options(query, service.settings)
     if options.resume:
         lines.allow(service.settings.resume_window)
+    service.check_place()  # what a session needs is made for those only who get one
     connection = Connection(lines, service, options, name)
     with service.seat(connection, client), service.kept.keep(lines, client):
         seated.set()
         log.info("%s: connected", client)
-        end = await connection.run()
-        if end is Close.RESTART:  # while the shutdown still waits for us
-            await _close(lines.line.socket, end, restarting().code)
-        return end
+        return await connection.run()
 
 
 async def _tell(socket: WebSocket, error: ApplianceError) -> None:

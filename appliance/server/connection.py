@@ -37,6 +37,9 @@ from appliance.speech.audio.decoder import AudioDecoder
 
 log = logging.getLogger(__name__)
 
+_HEARD_WITHIN_S = 1.0
+"""What came in before a connection broke is decoded in this time, unless the stream is far behind."""
+
 FAREWELL_S = 5.0
 """How long a client has for its own closing after the last message."""
 
@@ -69,7 +72,12 @@ class Connection:
         self._stream = self._news.stream
         self._hearing = Hearing(
             self._news,
-            AudioDecoder(options.format, rate_hz=options.rate_hz, raw_default=settings.pcm_format),
+            AudioDecoder(
+                options.format,
+                rate_hz=options.rate_hz,
+                raw_default=settings.pcm_format,
+                open_container=service.decoders.open,
+            ),
             service.audio_pool,
             settings.max_backlog_s,
             service.metrics.received,
@@ -113,10 +121,10 @@ class Connection:
         if self._stop.is_set():
             # In this order: clients of the field take what comes before ready_to_stop for text, and nothing after it.
             why = restarting()
-            if all_sent:
-                await self._send(dump(READY_TO_STOP | ({"reason": why.code} if self._was_cut else {})))
-            else:
+            if not all_sent:
                 await self._send_update()
+            if all_sent or self._news.latest.is_final:  # what clients have asked for is their words first
+                await self._send(dump(READY_TO_STOP | ({"reason": why.code} if self._was_cut else {})))
             await self._send(dump(error_event(why)))
             return Close.RESTART
         if self._end_reason:
@@ -151,6 +159,8 @@ class Connection:
         """All is said. A client that may come back closes when it has that, or gets it again."""
         if self._line is not self._lines.line:  # it came back just now
             await self._greet(self._lines.line)
+            self._news.again()
+        if self._news.untold:
             await self._send_update()
         while True:
             await self._send(dump(READY_TO_STOP))
@@ -176,21 +186,38 @@ class Connection:
     # Reading.
 
     async def _read(self) -> None:
-        """Take frames until the client is gone for good (which raises)."""
+        """Take frames until the client is gone for good (which raises), one after the other."""
         timeout_s = self._service.settings.idle_timeout_s
-        while True:
-            try:
-                message = await self._lines.line.receive(timeout_s)
-            except TimeoutError:
-                await self._idle(timeout_s)
-                continue
-            except WebSocketDisconnect as gone:
-                await self._go_on(gone)
-                continue
-            if message.get("bytes") is not None:
-                await self._take_audio(message["bytes"])
-            elif message.get("text") is not None:
-                await self._take_control(message["text"])
+        taking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                line = self._lines.line
+                if taking:
+                    either: tuple[asyncio.Future[Any], ...] = (taking, line.over)
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                    # It may wait long for room, and a client that comes back wants to know where it stands.
+                    await asyncio.wait((taking,), timeout=_HEARD_WITHIN_S)
+                    if taking.done():
+                        taking.result()
+                        taking = None
+                try:
+                    message = await line.receive(timeout_s)
+                except TimeoutError:
+                    await self._idle(timeout_s)
+                except WebSocketDisconnect as gone:
+                    await self._go_on(gone)
+                else:
+                    taking = asyncio.create_task(self._take(message))
+        finally:
+            if taking:
+                taking.cancel()
+                await asyncio.gather(taking, return_exceptions=True)
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        if message.get("bytes") is not None:
+            await self._take_audio(message["bytes"])
+        elif message.get("text") is not None:
+            await self._take_control(message["text"])
 
     async def _take_audio(self, data: bytes) -> None:
         if not data:

@@ -38,6 +38,7 @@ class Hearing:
         self._order = asyncio.Lock()
         self._samples = 0
         self.received_bytes = 0
+        """All that was fed, also what is still to be heard."""
         self.ended = False
 
     @property
@@ -52,8 +53,8 @@ class Hearing:
             ApplianceError: code ``unsupported_audio``.
         """
         if not self.ended:
-            await self._hear(self._decoder.feed(data))
             self.received_bytes += len(data)
+            await self._hear(self._decoder.feed(data))
 
     async def finish(self) -> None:
         """No more will come: hear what the decoder still holds, then let the stream finish. Raises as `feed` does."""

@@ -50,8 +50,8 @@ class Kept:
 
     @property
     def away(self) -> int:
-        """How many wait for their clients."""
-        return sum(lines.away for lines, _ in self._by_digest.values())
+        """How many wait for their clients; may be asked by any thread."""
+        return sum(lines.away for lines, _ in list(self._by_digest.values()))
 
 
 def wanted_session(asking: HTTPConnection) -> str:

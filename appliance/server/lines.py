@@ -31,7 +31,10 @@ class Line:
         self.socket = socket
         self.over: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
         """How it ends: the code to close it with, the error to tell first, or a `WebSocketDisconnect`: it is gone."""
+        self.closed = asyncio.Event()
+        """Set by who holds the socket, once its client was told how it ended, or is gone."""
         self._timeout_s = timeout_s
+        self._takes = True
         self._sending = asyncio.Lock()
         self._waiting: set[asyncio.Timeout] = set()
 
@@ -72,17 +75,17 @@ class Line:
         return gone
 
     async def send(self, text: str) -> None:
-        """Send, unless it is over; that it is now, `receive` tells."""
+        """Send, unless it is over; that it is now, and how the client ended it, `receive` tells."""
         async with self._sending:
-            if self.over.done():
+            if self.over.done() or not self._takes:
                 return
             try:
                 async with self._patience(self._timeout_s):
                     await self.socket.send_text(text)
             except TimeoutError:
                 self.leave(WebSocketDisconnect(1006, "takes no updates"))
-            except WebSocketDisconnect as gone:
-                self.leave(gone)
+            except (WebSocketDisconnect, RuntimeError):  # RuntimeError: uvicorn closed it for a fault in a frame
+                self._takes = False
 
     def leave(self, how: Close | ApplianceError | WebSocketDisconnect) -> None:
         """The session needs it no more, and whoever waits for it is woken. What was said first stays."""
@@ -158,10 +161,16 @@ class Lines:
         return self.line
 
     def end(self, how: Close | ApplianceError | WebSocketDisconnect) -> None:
-        """The session is over: its client is told how; one that came too late, that there is none."""
+        """The session is over: its client is told how; one that came too late, that there is none, or the restart."""
         self.line.leave(how)
         if self._next:
-            self._next.leave(unknown_session())
+            self._next.leave(how if how is Close.RESTART else unknown_session())
+
+    async def closed(self) -> None:
+        """Wait, after `end`, until the clients were told."""
+        for line in (self.line, self._next):
+            if line:
+                await line.closed.wait()
 
 
 def closed_for_good(gone: WebSocketDisconnect) -> bool:

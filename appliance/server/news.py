@@ -48,13 +48,18 @@ class News:
             if self.latest is not self._told or lag_s != self._told_lag_s:
                 self._told, self._told_lag_s = self.latest, lag_s
                 yield self.latest, lag_s
-            if over:
+            if over and not self.untold:
                 return
             await self.pause()
 
     async def pause(self) -> None:
         """Wait as long as between two updates, or until the stream ends."""
         await _at_most(UPDATE_INTERVAL_S, self.over)
+
+    @property
+    def untold(self) -> bool:
+        """Whether nothing was told since `again`."""
+        return self._told is None
 
     def again(self) -> None:
         """Whoever is told now has heard nothing yet."""

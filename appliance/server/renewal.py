@@ -46,15 +46,19 @@ class Plan:
 
 # A certificate that begins in the future is no reason: mostly it is the clock that is late, as after a start
 # of a machine whose clock has no battery, and what would be made then would have expired when the clock is set.
-def plan(files: Certificate, given: Sequence[str] = ()) -> Plan:
+def plan(files: Certificate, given: Sequence[str] = (), found: Sequence[str] = ()) -> Plan:
     """See what must be made, and change nothing.
+
+    Args:
+        given: names and addresses that a person asked for.
+        found: those of the machine that a container runs on, as its own.
 
     Raises:
         ApplianceError: a name is none, or a certificate of the site's in our place can't be used.
         OSError: a file can't be read.
     """
     assert files.authority is not None
-    names = subject_names(given)
+    names = subject_names([*given, *found])
     leaf = load(files.certificate)
     if leaf is not None and is_foreign(leaf):
         check(files)

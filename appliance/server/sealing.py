@@ -1,8 +1,10 @@
 """No process of a server reaches out: once its port is open, the kernel gives it no other way into the network.
 
 A filter of system calls (man 2 seccomp), which this process and all that it starts keep until their end: no socket but
-those between processes of this machine, and nothing is connected, not even a socket that is there. So whoever tricks
-a decoder, or takes this process over, finds answers to clients the only way out. It needs no root and no firewall.
+those between processes of this machine, and nothing is connected, not even a socket that is there. Nor is another
+process traced, such as the one that asks after this one's health and is not sealed; a filter sees no names of files,
+so `/proc/PID/mem` is the kernel's own business (`kernel.yama.ptrace_scope`). So whoever tricks a decoder, or takes this
+process over, finds answers to clients the only way out. It needs no root and no firewall.
 """
 
 import ctypes
@@ -34,19 +36,25 @@ _SET_FILTER, _ALL_THREADS = 1, 1
 
 @dataclass(frozen=True, slots=True)
 class _Calls:
-    """Numbers of system calls on one machine. ``sends``: with the place of their flags among the arguments."""
+    """Numbers of system calls on one machine.
+
+    ``holds``: of those that take hold of another process: ptrace, process_vm_readv, process_vm_writev.
+    ``sends``: with the place of their flags among the arguments.
+    """
 
     machine: int
     seccomp: int
     socket: int
     connect: int
+    holds: tuple[int, ...]
     sends: tuple[tuple[int, int], ...]
     io_uring_setup: int = 425
+    pidfd_getfd: int = 438
 
 
 _CALLS = {
-    "x86_64": _Calls(0xC000003E, 317, 41, 42, ((44, 3), (46, 2), (307, 3))),
-    "aarch64": _Calls(0xC00000B7, 277, 198, 203, ((206, 3), (211, 2), (269, 3))),
+    "x86_64": _Calls(0xC000003E, 317, 41, 42, (101, 310, 311), ((44, 3), (46, 2), (307, 3))),
+    "aarch64": _Calls(0xC00000B7, 277, 198, 203, (117, 270, 271), ((206, 3), (211, 2), (269, 3))),
 }
 
 
@@ -81,9 +89,9 @@ def _filter(calls: _Calls) -> Iterator[bytes]:
     if calls.machine == _CALLS["x86_64"].machine:
         yield from _when(_AT_LEAST, _OTHER_CALLS, [_row(_RETURN, _UNKNOWN)])
     yield from _when(_EQUAL, calls.connect, [_row(_RETURN, _NOBODY)])
-    yield from _when(
-        _EQUAL, calls.io_uring_setup, [_row(_RETURN, _DENIED)]
-    )  # it does the same, where no filter sees it
+    # The first of these does the same as others, where no filter sees it.
+    for number in (calls.io_uring_setup, calls.pidfd_getfd, *calls.holds):
+        yield from _when(_EQUAL, number, [_row(_RETURN, _DENIED)])
     local = _when(_EQUAL, socket.AF_UNIX, [_row(_RETURN, _ALLOW)])
     yield from _when(_EQUAL, calls.socket, [_argument(0), *local, _row(_RETURN, _DENIED)])
     for number, flags in calls.sends:

@@ -27,6 +27,7 @@ from appliance.server.settings import Settings
 from appliance.server.streams import Models, load_models
 from appliance.server.tokens import read_tokens
 from appliance.speakers.load import DiarizerConfig
+from appliance.speech.audio.apart import Decoders
 from appliance.speech.memory import release_code, trim_until
 
 if TYPE_CHECKING:
@@ -36,16 +37,21 @@ log = logging.getLogger(__name__)
 
 Status = Literal["loading", "ready", "recovering", "failed", "stopping"]
 
-_AUDIO_THREADS = 8
-"""Decode what clients send: a turn each, never waiting for anything."""
+_AUDIO_THREADS = 1000
+"""Decode what clients send, a turn each; as many as there may be clients, for one may wait for a decoder that hangs.
+They are made as they are needed."""
 
 STOP_GRACE_S = 5.0
 """How long clients' last words are worked on after a stop signal."""
 STOP_S = 9.0
 """A stop takes no longer, whatever hangs; who stops this process waits longer before a kill (docs/reliability.md)."""
 
+_LEAVE_S = 1.0
+"""How long the models' threads are waited for at the end; what is under way then is for nobody."""
+
 STUCK_S = 180.0
-"""Inference that has brought nothing for so long hangs: the server is ill, and who watches it may start it again."""
+"""Inference, or what tells speakers apart, that has brought nothing for so long hangs (a step of inference that does is
+ended before): the server is ill, and who watches it may start it again."""
 
 
 class Stoppable(Protocol):
@@ -73,6 +79,7 @@ class Service:
         self.rotation: Rotation | None = None
         """Of the certificate; None without TLS."""
         self.audio_pool = ThreadPoolExecutor(max_workers=_AUDIO_THREADS, thread_name_prefix="audio")
+        self.decoders = Decoders()
         self.files = Desk(settings, pair, diarizer)
         self.model = pair.name
         self.model_made = int((pair.encoder_dir / "model.bin").stat().st_mtime)
@@ -86,7 +93,6 @@ class Service:
         self._running: set[asyncio.Task[None]] = set()
         self.kept = Kept()
         """Sessions whose clients may come back."""
-        self._idle = asyncio.Event()
         self._closed = threading.Event()
         self._started = time.monotonic()
         self.metrics = Metrics(
@@ -151,6 +157,7 @@ class Service:
 
     def _load(self) -> Models:
         check_intact(self._pair)  # first, for it says more of a damaged file than what loading makes of that
+        self.decoders.start()
         models = load_models(self.settings, self._pair, self._vad_file, self._diarizer)
         models.engine.watch(self.metrics.took, self.metrics.replaced)
         release_code()
@@ -226,40 +233,39 @@ class Service:
             yield
         finally:
             self._connections.pop(connection, None)
-            if not self._connections:
-                self._idle.set()
 
     def keep_running(self, session: Coroutine[Any, Any, None]) -> None:
-        """Run a session, which may outlive the socket that it began on."""
+        """Run a session, which may outlive the socket that it began on, until its client was told how it ended."""
         task = asyncio.create_task(session)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     async def stop(self) -> None:
-        """Ask all connections to end, and wait for them a bounded time."""
+        """Ask all connections to end, and wait a bounded time until their clients were told."""
         self._status = "stopping"
-        self._idle.clear()
         self.files.close()
         for connection in list(self._connections):
             connection.stop()
-        if self._connections:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), STOP_GRACE_S + 1)
+        if self._running:
+            await asyncio.wait(self._running, timeout=STOP_GRACE_S + 1)
 
     def close(self) -> None:
         """Free the threads, after the last connection."""
         self._closed.set()
         self.files.close()
         self.audio_pool.shutdown(wait=False, cancel_futures=True)
+        self.decoders.close()
         if self._models:
-            self._models.close()
+            closing = threading.Thread(target=self._models.close, name="close-engine", daemon=True)
+            closing.start()
+            closing.join(_LEAVE_S)
         if self._journal:
             self._journal.close()
 
     @property
     def alive(self) -> bool:
         """Whether work goes on, as far as this loop can tell by answering: nothing hangs for long."""
-        return self._models is None or self._models.engine.turn_s < STUCK_S
+        return self._models is None or self._models.still_s < STUCK_S
 
     def report(self) -> dict[str, Any]:
         """What `/readyz` tells."""

@@ -22,6 +22,7 @@ from appliance.log import LogFormat
 from appliance.server.places import default_state_dir, token_credential
 from appliance.speakers.diarizer import Choice
 from appliance.speech.audio.formats import RawFormat
+from appliance.speech.config import LONGEST_TURN_S
 from appliance.speech.hypothesis import Task
 from appliance.speech.profile import CommitMode, DecodingPolicy
 
@@ -63,7 +64,7 @@ class Settings(BaseSettings):
     step_timeout_s: float = Field(
         30.0,
         ge=1,
-        le=600,
+        le=LONGEST_TURN_S,
         description="seconds that an inference step may take at least before its process is replaced as one that hangs",
     )
     language: str = Field("auto", min_length=2, description="language of clients that name none; auto detects it")
@@ -147,6 +148,9 @@ class Settings(BaseSettings):
     tls_cert: Path | None = Field(None, description="own certificate (PEM, with its chain), not one of the local CA")
     tls_key: Path | None = Field(None, description="private key of --tls-cert (PEM)")
     tls_names: Names = Field((), description="more names and addresses for the certificate of the local CA, by commas")
+    tls_host_names: Names = Field(
+        (), description="those of the machine that this container runs on; run_wlk.sh gives them"
+    )
     state_dir: Path = Field(
         default_factory=default_state_dir,
         description="folder for what must outlive the server; default: STATE_DIRECTORY or ~/.local/state/wlk-appliance",
@@ -181,7 +185,7 @@ class Settings(BaseSettings):
     sortformer_cache: int = Field(188, ge=16, le=2000, description="frames of all speakers that it hears with them")
     sortformer_update: int = Field(144, ge=1, le=3000, description="frames that leave the FIFO for the cache at once")
 
-    @field_validator("allowed_origins", "tls_names", "languages", "enroll", mode="before")
+    @field_validator("allowed_origins", "tls_names", "tls_host_names", "languages", "enroll", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -66,6 +66,11 @@ class Models:
         carried = streams(self.engine.share + beside, self.engine.workers)
         return min(carried, streams(cost, 1)) if cost else carried
 
+    @property
+    def still_s(self) -> float:
+        """For how long nothing has come of what streams wait for. (None waits for a translation for long.)"""
+        return max(self.engine.still_s, self.speakers.step_s if self.speakers else 0.0)
+
     def open_stream(
         self,
         options: StreamOptions,

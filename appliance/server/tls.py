@@ -50,7 +50,7 @@ def prepare(settings: Settings) -> Kept | None:
         own = Certificate(settings.tls_cert, settings.tls_key)
         return Kept(own, trouble=untimely(own, check_fit(own)))
     try:
-        kept = keep(settings.state_dir, settings.tls_names)
+        kept = keep(settings.state_dir, settings.tls_names, settings.tls_host_names)
     except ApplianceError as error:
         return _as_it_is(files_in(settings.state_dir), error)
     if kept.said:
@@ -78,13 +78,16 @@ def _as_it_is(there: Certificate, error: ApplianceError) -> Kept:
 def harden(context: ssl.SSLContext) -> ssl.SSLContext:
     """The same context, for TLS 1.2 and 1.3 alone, whatever this machine's OpenSSL is set to."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     return context
 
 
-def keep(state_dir: Path, given: Sequence[str] = ()) -> Kept:
+def keep(state_dir: Path, given: Sequence[str] = (), found: Sequence[str] = ()) -> Kept:
     """Make what the state folder lacks: CA, certificate, both or nothing. A site's own in our place is left as it is.
+
+    ``given``, ``found``: as of `plan`.
 
     Raises:
         ApplianceError: a name is none, a site's own certificate can't be used, or the folder can't be written.
@@ -94,9 +97,9 @@ def keep(state_dir: Path, given: Sequence[str] = ()) -> Kept:
     with _told(state_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _lock(folder / ".lock"):
-            found = plan(files, given)
-            said = _make(files, found) if found.why else ""
-            return Kept(_served(files, foreign=found.foreign), said)
+            due_now = plan(files, given, found)
+            said = _make(files, due_now) if due_now.why else ""
+            return Kept(_served(files, foreign=due_now.foreign), said)
 
 
 def _served(files: Certificate, *, foreign: bool) -> Certificate:
@@ -104,14 +107,14 @@ def _served(files: Certificate, *, foreign: bool) -> Certificate:
     return Certificate(files.certificate.resolve(), files.key.resolve(), None if foreign else files.authority)
 
 
-def due(state_dir: Path, given: Sequence[str] = ()) -> Plan:
+def due(state_dir: Path, given: Sequence[str] = (), found: Sequence[str] = ()) -> Plan:
     """What `keep` would do, with nothing changed.
 
     Raises:
         ApplianceError: a name is none, a site's own certificate can't be used, or the folder can't be read.
     """
     with _told(state_dir):
-        return plan(files_in(state_dir), given)
+        return plan(files_in(state_dir), given, found)
 
 
 def files_in(state_dir: Path) -> Certificate:

@@ -15,6 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 from appliance.server.headers import Protocol
+from appliance.server.listening import NEAR, Listener
 
 MAX_BYTES_PER_S = 8 * 1024 * 1024
 """Ten times what raw 32-bit audio at 192 kHz takes; a recording that is sent as fast as it can be heard needs less."""
@@ -29,7 +30,12 @@ MAX_FRAGMENTS = 1000
 """Of one message. Its bytes are bounded by uvicorn; empty fragments have none."""
 
 REQUEST_TIMEOUT_S = 20.0
-"""In this time a connection must have made its request, all headers of it."""
+"""In this time a connection must have made its request, all headers of it; and ended one that was answered before."""
+
+MORE_CONNECTIONS = 64
+"""Beyond the limit, so many are told so; others are closed at once."""
+
+_WATCHED = ("/healthz", "/readyz")
 
 _SLICE_BYTES = 16 * 1024
 """Looked at in one go: were all of it empty frames, they would keep the event loop for some 5 ms (measured)."""
@@ -73,6 +79,8 @@ class Wire(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         self._heard_s = self.loop.time()
         self._unread += data
         if self._resting is None and not self.read_paused:
@@ -83,7 +91,7 @@ class Wire(WebSocketsSansIOProtocol):
     def _go_on(self) -> None:
         """Look at what was read, until a message waits or it is time to rest."""
         self._resting = None
-        while self._unread and not self.read_paused and not self.disconnected:
+        while self._unread and not self.read_paused and not self.transport.is_closing():
             piece, self._unread = self._unread[:_SLICE_BYTES], self._unread[_SLICE_BYTES:]
             before = self._frames
             super().data_received(piece)
@@ -92,7 +100,7 @@ class Wire(WebSocketsSansIOProtocol):
                 self._resting = self.loop.call_later(rest_s, self._go_on)
                 self.transport.pause_reading()
                 return
-        if not self._unread and not self.read_paused:
+        if not self._unread and not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def handle_events(self) -> None:
@@ -111,6 +119,14 @@ class Wire(WebSocketsSansIOProtocol):
         await super().run_asgi()
         if self.close_timer is None and not self.writable.is_set():
             self.transport.abort()  # given up for taking nothing; a close would wait until it does
+
+    def shutdown(self) -> None:
+        if self.transport.is_closing():  # its client closed it first: a second close frame would be an error
+            self.stop_keepalive()
+        elif not self.writable.is_set():
+            self.transport.abort()  # a close would wait until what was sent is taken
+        else:
+            super().shutdown()
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < MAX_FRAGMENTS:
@@ -138,12 +154,30 @@ class Wire(WebSocketsSansIOProtocol):
 
 
 class Requests(Protocol):
-    """A connection until its request is there: one that sends nothing, or headers without an end, is closed."""
+    """A connection until its request is there: one that sends nothing, or headers without an end, is closed.
+
+    However many there are, who asks from this machine whether all is well gets an answer: a server that is merely
+    flooded must not be taken for one that hangs.
+    """
 
     _deadline: TimerHandle | None = None
 
+    @property
+    def limit_concurrency(self) -> int | None:
+        """uvicorn's, which asks for it once the request is read."""
+        return None if self.scope and self.scope["path"] in _WATCHED else self.config.limit_concurrency
+
+    @limit_concurrency.setter
+    def limit_concurrency(self, limit: int | None) -> None:
+        """uvicorn sets what stands in its configuration."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        limit = self.config.limit_concurrency
+        is_near = self.client is not None and self.client[0] in NEAR
+        if limit is not None and len(self.connections) > limit + MORE_CONNECTIONS and not is_near:
+            transport.abort()
+            return
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,7 +186,7 @@ class Requests(Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
+        if self.conn.their_state is h11.IDLE or self.conn.our_state is h11.DONE:  # what follows an answer is for nobody
             self._expect()
         else:
             self._settle()
@@ -165,3 +199,14 @@ class Requests(Protocol):
         if self._deadline:
             self._deadline.cancel()
         self._deadline = None
+
+
+def requests_at(listener: Listener) -> type[Requests]:
+    """`Requests` of the connections that a listener accepts, and that it counts until they come here."""
+
+    class Accepted(Requests):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            listener.greeted(transport.get_extra_info("peername"))
+            super().connection_made(transport)
+
+    return Accepted

@@ -19,7 +19,7 @@ class Relay:
         """How many were made through it."""
         self._server_port = server_port
         self._writers: set[asyncio.StreamWriter] = set()
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._delivers = asyncio.Event()
         self._delivers.set()
 
@@ -39,9 +39,14 @@ class Relay:
         finally:
             self._delivers.set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, to its end."""
+    def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection, to its end."""
         self.connections += 1
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
@@ -50,17 +55,11 @@ class Relay:
             writer.transport.abort()
             return
         self._writers.add(to_server)
-        pumps = {
-            asyncio.create_task(self._pump(reader, to_server, delivers=False)),
-            asyncio.create_task(self._pump(from_server, writer, delivers=True)),
-        }
-        self._pumps |= pumps
         try:
-            await asyncio.wait(pumps)
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(reader, to_server, delivers=False))
+                pumps.create_task(self._pump(from_server, writer, delivers=True))
         finally:
-            for pump in pumps:
-                pump.cancel()
-            self._pumps -= pumps
             for each in (writer, to_server):
                 self._writers.discard(each)
                 each.transport.abort()
@@ -76,20 +75,21 @@ class Relay:
             if writer.can_write_eof():
                 writer.write_eof()
 
-    def close(self) -> None:
-        """Cut what is left."""
-        for pump in self._pumps:
-            pump.cancel()
+    async def close(self) -> None:
+        """Cut what is left, and see it end."""
+        for task in self._serving:
+            task.cancel()
         self.cut()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
 async def relaying(server_port: int) -> AsyncIterator[tuple[Relay, int]]:
     """A relay, and the port of loopback at which it listens."""
     relay = Relay(server_port)
-    listener = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    listener = await asyncio.start_server(relay.take, "127.0.0.1", 0)
     try:
         yield relay, listener.sockets[0].getsockname()[1]
     finally:
-        relay.close()
         listener.close()
+        await relay.close()

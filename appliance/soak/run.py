@@ -4,15 +4,15 @@ import asyncio
 import http.client
 import json
 import logging
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from appliance.bench.clips import Clip
 from appliance.bench.processes import Memory, watching_memory
 from appliance.bench.servers import Server
 from appliance.errors import ApplianceError
-from appliance.soak.acts import Act, choose
+from appliance.soak.acts import Act, acts
 from appliance.soak.judging import Judged, Undisturbed, judge, undisturbed
 from appliance.soak.session import Performed, perform
 from appliance.soak.sounds import FORMS, Form
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 FLUSH_S = 60.0
 _FIRST_AT_ONCE = 2
 _STAGGER_S = 0.3
-_REST_S = 2.0
 _ASK_LIMIT_S = 20.0
 _WAIT_S = 5.0
 """Where a server refuses without saying when to come back."""
@@ -36,11 +35,14 @@ OnProgress = Callable[[Tally, Memory], None]
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What to do: ``clients`` at once for ``minutes``; the same ``seed`` makes the same choices."""
+    """What to do: ``clients`` at once for ``minutes``; the same ``seed`` makes the same choices, of which each client
+    leaves out the first ``skip``.
+    """
 
     clients: int
     minutes: float
     seed: int
+    skip: int = 0
     forms: tuple[Form, ...] = FORMS
 
 
@@ -117,16 +119,17 @@ class _Client:
         self._clips = clips
         self._heard = heard
         self._tally = tally
-        self._chance = random.Random(f"{what.seed} {number}")
+        self._acts = acts(what.seed, number, len(clips), what.forms)
 
     async def run(self) -> None:
         await asyncio.sleep(self._number * _STAGGER_S)
-        while not self._over:
-            act = choose(self._chance, len(self._clips), self._what.forms)
+        for act, rest_s in islice(self._acts, self._what.skip, None):
+            if self._over:
+                return
             done = await self._until_admitted(act)
             if done and done.end == "cut" and act.trouble == "drop":  # it comes back, with all of it
                 await self._until_admitted(Act(act.play, act.form, act.auto, act.mode, "none", act.at, act.seconds))
-            await asyncio.sleep(self._chance.uniform(0, _REST_S))
+            await asyncio.sleep(rest_s)
 
     @property
     def _over(self) -> bool:
@@ -146,10 +149,8 @@ class _Client:
     def _add(self, act: Act, began_s: float, done: Performed) -> None:
         clip = self._clips[act.play]
         judged: Judged | None = None
-        if done.end in ("done", "cut"):
-            whole = done.end == "done" and act.trouble != "stop"
-            judged = judge(
-                clip.transcript or "", clip.language, done.text, self._heard[act.play, act.auto], whole=whole
-            )
-        name = f"{clip.name}, {act.form}, {act.trouble}, {'auto' if act.auto else 'told'}"
-        self._tally.add(name, act, began_s, done, judged)
+        if done.end in ("done", "cut") and act.trouble != "broken":
+            cut = done.end == "cut" or act.trouble == "stop"
+            before = self._heard[act.play, act.auto]
+            judged = judge(clip.transcript or "", clip.language, done.text, before, sent=act.at if cut else None)
+        self._tally.add(clip.name, act, began_s, done, judged)

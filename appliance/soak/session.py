@@ -1,6 +1,7 @@
 """One act of a client, from its connection to the last word or to what ended it."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,14 +21,17 @@ from appliance.soak.sounds import EXACT, between_silence, encoded, pieces
 DRAIN_LIMIT_S = 90.0
 """After its last audio a stream must have ended; later it counts as hung."""
 
-End = Literal["done", "cut", "refused", "error"]
+End = Literal["done", "cut", "broken", "refused", "error"]
+
+_BROKEN_CODE = "unsupported_audio"
 
 
 @dataclass(slots=True)
 class Performed:
     """What came of an act. Times of latencies are seconds since the stream's first audio.
 
-    ``end``: ``cut`` is what the act wanted, and its client did not resume. ``code``, ``why``: of a refusal or an error.
+    ``end``: ``cut`` and ``broken`` are what the act wanted: its client did not resume, its sound was refused.
+    ``code``, ``why``: of a refusal or an error.
     ``wrong``: what no server of the protocol may do. ``connections``: how many its client made.
     """
 
@@ -43,7 +47,9 @@ class Performed:
     late_s: float = 0.0
 
 
-async def perform(act: Act, play: Clip, port: int, admitted: Callable[[], AbstractContextManager[None]]) -> Performed:
+async def perform(
+    act: Act, play: Clip, port: int, admitted: Callable[[Act], AbstractContextManager[None]]
+) -> Performed:
     """Play it to the server at ``port`` of loopback. What goes wrong is told in the result: others play beside it.
 
     ``admitted`` is entered for as long as the server serves the client.
@@ -56,7 +62,7 @@ async def perform(act: Act, play: Clip, port: int, admitted: Callable[[], Abstra
         try:
             async with asyncio.timeout(clip.length_s + act.seconds + 2 * DRAIN_LIMIT_S):
                 async with open_stream(_options(act, clip, relay_port)) as stream:
-                    with admitted():
+                    with admitted(act):
                         await player.play(stream)
         except TimeoutError:
             done.end, done.code, done.why = "error", "hung", f"no end {DRAIN_LIMIT_S:g} s after the last audio"
@@ -80,6 +86,8 @@ def _ended_by(error: ApplianceError, act: Act, player: "_Player", done: Performe
     done.code, done.why = error.code, error.message
     if player.cut and not isinstance(error, ServerError):
         done.end = "cut"
+    elif act.trouble == "broken" and error.code == _BROKEN_CODE:
+        done.end = "broken"
     elif isinstance(error, ServerError) and not player.began:
         done.end, done.retry_after_s = "refused", error.retry_after_s
     else:
@@ -121,6 +129,7 @@ class _Player:
         trouble_s = act.at * length_s
         waited_s = 0.0
         pending = act.trouble not in ("none", "silence")
+        noise: random.Random | None = None
         for due_s, piece in pieces(self._data, length_s):
             if pending and due_s >= trouble_s:
                 pending = False
@@ -132,6 +141,8 @@ class _Player:
                     if act.trouble == "leave":
                         self._done.end = "cut"
                         return False
+                if act.trouble == "broken":
+                    noise = random.Random(act.at)
                 if act.trouble == "slow":
                     troubles.append(asyncio.create_task(self._relay.hold(act.seconds)))
                 if act.trouble == "pause":
@@ -141,7 +152,7 @@ class _Player:
             if ahead_s > 0:
                 await asyncio.sleep(ahead_s)
             self._done.late_s = max(self._done.late_s, -ahead_s)
-            await stream.feed(piece)
+            await stream.feed(noise.randbytes(len(piece)) if noise else piece)
         return True
 
     async def _follow(self, stream: ClientStream) -> None:

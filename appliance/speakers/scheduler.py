@@ -175,11 +175,18 @@ class SpeakerScheduler:
         self.clock = clock
         self.failures = 0
         """Streams whose speakers were given up, as the diarizer failed."""
+        self._step_began: float | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speakers")
         self._lock = threading.Lock()
         self._closed = False
         self._queue: deque[Lane] = deque()
         self._busy: set[Lane] = set()
+
+    @property
+    def step_s(self) -> float:
+        """How long the step under way has taken so far; 0 where there is none."""
+        began = self._step_began
+        return 0.0 if began is None else time.monotonic() - began
 
     def open(self, on_known: OnKnown) -> Lane:
         """Begin a stream.
@@ -202,6 +209,13 @@ class SpeakerScheduler:
 
     def _step(self, held: list[Lane]) -> None:
         """Serve the streams that wait longest; ``held`` is filled with those, whatever happens."""
+        self._step_began = time.monotonic()
+        try:
+            self._serve(held)
+        finally:
+            self._step_began = None
+
+    def _serve(self, held: list[Lane]) -> None:
         ready: list[Lane] = []
         while len(ready) < self._diarizer.batch and (lane := self._next(held)):
             lane.hand_over()

@@ -1,7 +1,9 @@
 """Beam search: several hypotheses of one window followed at once, for what is final and for words in doubt.
 
-Method: Sutskever et al., "Sequence to Sequence Learning with Neural Networks" (2014), as Whisper's reference decodes:
-it goes on until as many hypotheses have ended as were followed, and takes the one likeliest per token.
+Method: Sutskever et al., "Sequence to Sequence Learning with Neural Networks" (2014). Whisper's reference goes on until
+as many hypotheses have ended as were followed, and takes the one likeliest per token. But where the first token is in
+doubt, as many may end after a word or two, and all that was said would be lost. The reference takes such a text for a
+failure; here, as long as all that have ended are `UNLIKELY`, a likelier one is followed on.
 """
 
 import math
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from appliance.speech.decoder import DecoderCache, Row, TextDecoder
+from appliance.speech.hypothesis import UNLIKELY
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def beam_search(
     Returns:
         The likeliest per token of those that ended, else of those that had not when ``limit`` was reached.
     """
-    beams = [start]
+    beams = [start]  # the likeliest first
     ended: list[tuple[float, tuple[int, ...]]] = []
     for count in range(limit):
         rows = [Row(beam.cache, beam.last, [len(beam.last) - 1]) for beam in beams]
@@ -65,6 +68,8 @@ def beam_search(
                 ended.append((score / (len(parent.tokens) + 1), parent.tokens))
             elif token != end and len(beams) < width and score > -math.inf:
                 beams.append(Beam(parent.cache.fork(), [token], score, (*parent.tokens, token)))
-        if len(ended) >= width or not beams:
+        if not beams or (len(ended) >= width and max(ended)[0] >= min(UNLIKELY, beams[0].score / (count + 1))):
             break
-    return max(ended or [(beam.score / max(1, len(beam.tokens)), beam.tokens) for beam in beams], default=(0.0, ()))[1]
+    if ended:
+        return max(ended)[1]
+    return beams[0].tokens if beams else ()

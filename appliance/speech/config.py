@@ -7,6 +7,9 @@ from pathlib import Path
 from appliance.pair.locate import Pair
 from appliance.speech.profile import DecodingPolicy
 
+LONGEST_TURN_S = 150.0
+"""Less than what those wait for who watch a server: a turn that hangs is mended before they take down all of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:

@@ -14,6 +14,7 @@ from appliance.speech import capacity
 from appliance.speech.config import EngineConfig
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.inference.keeper import Keeper
+from appliance.speech.inference.turns import Turns
 from appliance.speech.live import OnSnapshot
 from appliance.speech.profile import BALANCED, Padding
 from appliance.speech.scheduler import OnTurn, Scheduler, Stream
@@ -40,7 +41,8 @@ class Engine:
         self._vad = vad
         self.workers = workers
         self._batch = batch
-        self._scheduler = Scheduler(keeper, workers=workers, batch=batch)
+        self._turns = Turns(keeper)
+        self._scheduler = Scheduler(self._turns, workers=workers, batch=batch)
         self.share = float(workers)
         """Of a worker's time, that a stream takes; measured by `warm_up`."""
 
@@ -114,9 +116,12 @@ class Engine:
         return self._scheduler.waiting
 
     @property
-    def turn_s(self) -> float:
-        """How long the longest of the turns under way has taken so far."""
-        return self._scheduler.turn_s
+    def still_s(self) -> float:
+        """For how long nothing has come of inference.
+
+        The longest of the turns under way, in the process that is there now; or by how much another one is overdue.
+        """
+        return max(min(self._scheduler.turn_s, self._keeper.age_s), self._keeper.overdue_s)
 
     def check_language(self, language: str) -> None:
         """Raise an `ApplianceError` unless ``language`` is "auto" or a code the model knows."""
@@ -172,7 +177,7 @@ class Engine:
             beam=beam,
         )
         found = []
-        for outcome in self._keeper.recognize([request] * self._batch):
+        for outcome in self._turns.recognize([request] * self._batch):
             if isinstance(outcome, ApplianceError):
                 raise outcome
             found.append(outcome)

@@ -18,6 +18,10 @@ FULL_WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
 TOKENS_PER_S = 14
 """More tokens than this per second of audio is no speech but a loop."""
 
+UNLIKELY = -1.0
+"""Mean natural log of a token's probability under which Whisper's reference believes no text (its
+``logprob_threshold``)."""
+
 Task = Literal["transcribe", "translate"]
 """``translate`` gives English, whatever is spoken."""
 

@@ -27,7 +27,7 @@ takes no more passes once it has as much as a full batch of these."""
 
 
 class Recognizes(Protocol):
-    """What makes passes: `appliance.speech.inference.keeper`. An error is that of one pass, and of its stream."""
+    """What makes passes: `appliance.speech.inference.turns`. An error is that of one pass, and of its stream."""
 
     def recognize(self, requests: Sequence[Request]) -> Sequence[Hypothesis | ApplianceError]: ...
 

@@ -11,7 +11,7 @@ from enum import Enum
 import numpy as np
 
 from appliance.speech.commit import Rule, TimedWord, sure
-from appliance.speech.hypothesis import CONTEXT_TOKENS, FULL_WINDOW_SAMPLES, End, Hypothesis, Request, Task
+from appliance.speech.hypothesis import CONTEXT_TOKENS, FULL_WINDOW_SAMPLES, UNLIKELY, End, Hypothesis, Request, Task
 from appliance.speech.language import DOUBTFUL_S, SWITCH_PROBABILITY
 from appliance.speech.profile import BALANCED, Profile
 from appliance.speech.text import TextCodec
@@ -22,8 +22,7 @@ from appliance.speech.vad import WINDOW_SAMPLES, VadModel, VadStream
 from appliance.speech.window import Window
 
 NO_SPEECH_PROBABILITY = 0.6
-NO_SPEECH_LOG_PROBABILITY = -1.0
-"""Text less likely than this (mean natural log), where no-speech is likely, is not speech: the reference's rule."""
+"""Text that is `UNLIKELY`, where no-speech is likelier than this, is not speech: the reference's rule."""
 
 MAX_PROMPT_TOKENS = CONTEXT_TOKENS // 2
 """A longer prompt is cut, so that the text of a long utterance still has room behind it."""
@@ -268,7 +267,7 @@ class Session:
         return (
             not window.committed
             and hypothesis.no_speech_probability > NO_SPEECH_PROBABILITY
-            and (hypothesis.mean_log_probability < NO_SPEECH_LOG_PROBABILITY or hypothesis.end is End.REPETITION)
+            and (hypothesis.mean_log_probability < UNLIKELY or hypothesis.end is End.REPETITION)
         )
 
     def _take_inbox(self) -> bool:

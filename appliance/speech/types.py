@@ -61,6 +61,8 @@ class Snapshot:
     With speakers told apart, ``undiarized`` is committed text whose speaker is not known yet, ``diarized_s`` up to
     where speakers are known (None: they are not told apart), and the last lines' speakers may still change.
     ``translation`` is the tentative translation of what no line's has yet.
+
+    ``is_final``, where it is translated: nothing changes any more but translations, of which some are missing.
     """
 
     lines: tuple[Line, ...]
@@ -71,6 +73,7 @@ class Snapshot:
     undiarized: str = ""
     diarized_s: float | None = None
     translation: str = ""
+    is_final: bool = False
 
     @property
     def lag_s(self) -> float:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from appliance.speech.live import LiveStream, OnSnapshot, outcome
 from appliance.speech.session import StreamOptions
@@ -155,26 +156,33 @@ class TranslatedStream:
         if self.finished.done():
             return
         snapshot = self._lines.snapshot()
-        self._on_snapshot(snapshot)
-        if self._is_final:
+        if not self._is_final:
+            self._on_snapshot(snapshot)
+        elif self._lines.committed(1):
+            self._on_snapshot(replace(snapshot, is_final=True))
+            self._wait_for_next()
+        else:
+            self._on_snapshot(snapshot)
             self._settle(snapshot)
 
-    def _settle(self, snapshot: Snapshot) -> None:
-        """End if all is translated; else wait for the next translation, within bounds."""
+    def _wait_for_next(self) -> None:
+        """For the next translation, within bounds."""
         if self._patience:
             self._patience.cancel()
-        if self._lines.committed(1):
-            self._patience = threading.Timer(PATIENCE_S, self._give_up)
-            self._patience.daemon = True
-            self._patience.start()
-        elif self.finished.set_running_or_notify_cancel():
+        self._patience = threading.Timer(PATIENCE_S, self._give_up)
+        self._patience.daemon = True
+        self._patience.start()
+
+    def _settle(self, snapshot: Snapshot) -> None:
+        if self._patience:
+            self._patience.cancel()
+        if not self.finished.done() and self.finished.set_running_or_notify_cancel():
             self.finished.set_result(snapshot)
 
     def _give_up(self) -> None:
         log.warning("a stream ends without its last translations: none came for %g s", PATIENCE_S)
         with self._lock:
-            if not self.finished.done() and self.finished.set_running_or_notify_cancel():
-                self.finished.set_result(self._lines.snapshot())
+            self._settle(self._lines.snapshot())
 
     def _leave(self) -> None:
         self._worker.forget(self)

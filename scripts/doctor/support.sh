@@ -7,10 +7,10 @@ MOST_ROWS=2000
 MOST_BYTES=2000000
 
 pack() {
-    local target="$1" work folder name
+    local target="$1" folder name
     umask 077
     work="$(mktemp -d)" || return 1
-    trap 'rm -rf "$work"' RETURN
+    trap 'rm -rf "$work"' EXIT
     folder="$work/wlk-support"
     mkdir "$folder"
     print_text >"$folder/findings.txt"

@@ -46,16 +46,19 @@ check_rights() {
 
 # Nothing can be written but state and what is gone with the container.
 check_mounts() {
-    local place options more="" root="" source kind
+    local place options more="" root="" source kind sockets=""
     while read -r source place kind options _; do
         case "$place" in
             /) root="$options" ;; # of several the last one counts
             /proc | /proc/* | /dev | /dev/* | /sys | /sys/* | /run | /run/* | /tmp | /var/lib/wlk | /etc/hosts | /etc/hostname | /etc/resolv.conf) ;;
             *) [[ "$options" != rw* ]] || more+=" $place" ;;
         esac
-        [[ "$place" != *docker.sock && "$place" != *podman.sock ]] ||
-            error "engine's socket" "the container has $place: whoever takes the server over has this machine" "$AGAIN"
+        [[ "$place" != *docker.sock && "$place" != *podman.sock ]] || sockets+=" $place"
     done <"/proc/$1/mounts"
+    for place in docker.sock podman/podman.sock containerd/containerd.sock crio/crio.sock; do # in a folder that was handed in
+        [ ! -e "/proc/$1/root/run/$place" ] || [[ "$sockets" = *"/run/$place"* ]] || sockets+=" /run/$place"
+    done
+    [ -z "$sockets" ] || error "engine's socket" "the container has$sockets: whoever takes the server over has this machine" "$AGAIN"
     if [[ ",$root," = *,ro,* ]]; then ok "file system" "read-only"; else error "file system" "it can be written to" "$AGAIN"; fi
     [ -z "$more" ] || warning "other folders" "it can write to$more" "mount them read-only"
 }

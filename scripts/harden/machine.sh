@@ -55,7 +55,7 @@ check_units() {
         elif [ "$score" -le "$MOST_EXPOSED" ]; then
             ok "$unit" "exposure $((score / 10)).$((score % 10)) of 10"
         elif [ -e "$QUADLETS/wlk.container" ] && [ "$unit" = wlk.service ]; then
-            warning "$unit" "exposure $((score / 10)).$((score % 10)) of 10: made by Quadlet, it is Podman itself, with root's powers" "install.md beside this release, With Podman"
+            warning "$unit" "exposure $((score / 10)).$((score % 10)) of 10: made by Quadlet, it is Podman itself, with root's powers" "docs/install.md of this release, With Podman"
         else
             error "$unit" "exposure $((score / 10)).$((score % 10)) of 10" "what loosens it? systemctl cat $unit"
         fi

@@ -60,13 +60,32 @@ check_podman() {
         [ "$quadlet" = 0 ] || problem "a Quadlet file is for Podman, and the engine is $engine" "without it: install.sh; rm -f $QUADLETS/wlk.container"
         return
     fi
-    if [ "$quadlet" = 1 ]; then oldest=4.4 hint="install.sh without --quadlet (and without $QUADLETS/wlk.container)"; fi
+    if [ "$quadlet" = 1 ]; then
+        oldest=4.4 hint="install.sh without --quadlet (and without $QUADLETS/wlk.container)"
+        check_quadlet
+    fi
     version="$("$engine" --version | sed 's/^[^0-9]*//')"
     if [ "$(printf '%s\n' "$oldest" "$version" | sort --version-sort | head -n 1)" != "$oldest" ]; then
         problem "this is Podman $version, and $oldest is the oldest that can do this" "$hint"
     fi
     systemctl cat podman.socket >/dev/null 2>&1 ||
         problem "Podman's socket is not among systemd's units: podman.socket" "install the distribution's package of Podman"
+}
+
+# Podman hands the container the settings alone, and an empty one over what the image says.
+check_quadlet() {
+    local model handed_in=("$CONFIG/wlk.env")
+    model="$(fact "$bundle" models | cut -d ' ' -f 1)"
+    if [ "$("$engine" --version | sed 's/^[^0-9]*//; s/\..*//')" -ge 5 ]; then # older ones read no drop-ins
+        handed_in+=("$QUADLETS"/wlk.container.d/*.conf)
+    fi
+    if [ -e "$CONFIG/tokens" ] &&
+        ! grep --extended-regexp --quiet --no-messages '^[^#;]*WLK_TOKEN(S|_FILE)?(=[^[:space:]]|,|$)' "${handed_in[@]}"; then
+        problem "a Quadlet file hands no list of tokens in, and $CONFIG/tokens is there: everybody could connect" "hand it in as $PREFIX/current/docs/install.md says (With Podman); or set WLK_TOKEN in $CONFIG/wlk.env, and remove the list"
+    fi
+    if [ "$model" != base ] && grep --quiet --no-messages '^WLK_MODEL=$' "$CONFIG/wlk.env"; then
+        problem "WLK_MODEL is empty in $CONFIG/wlk.env, and with a Quadlet file the server would look for base" "write WLK_MODEL=$model"
+    fi
 }
 
 check_host() {

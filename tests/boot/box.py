@@ -32,7 +32,7 @@ STICK = "/media/stick"
 _PROGRAMS = ("runc", "unshare", "nsenter", "tar")
 _STORES = {"docker": "/var/lib/docker", "podman": "/var/lib/containers"}
 _NAME = "box"
-_BOOT_S = 60.0
+_BOOT_S = 300.0
 _SHUTDOWN_S = 120.0
 _POLL_S = 0.05
 _UP = ("running", "degraded")
@@ -179,7 +179,7 @@ class Box:
     # ── what runs there ────────────────────────────────────────────────────────────────────────────
 
     def run(
-        self, *words: str | Path, check: bool = True, timeout_s: float = 120.0, input_text: str | None = None
+        self, *words: str | Path, check: bool = True, timeout_s: float = 300.0, input_text: str | None = None
     ) -> CompletedProcess[str]:
         """Run a command on the box, as root, and keep what it prints.
 
@@ -223,7 +223,7 @@ class Box:
         """The command that runs a program of this host in the network of the box, with this host's files."""
         return ["nsenter", f"--net=/proc/{self._pid()}/ns/net", "--", *map(str, words)]
 
-    def client(self, *words: str | Path, check: bool = True, timeout_s: float = 120.0) -> CompletedProcess[str]:
+    def client(self, *words: str | Path, check: bool = True, timeout_s: float = 300.0) -> CompletedProcess[str]:
         """Run a program of this host in the network of the box; raises as `run`."""
         return run(self.command(*words), check=check, capture=True, timeout_s=timeout_s)
 

@@ -10,10 +10,7 @@ from tests.boot.box import Box, lacking
 from tests.boot.rootfs import ensure_rootfs
 from tests.boot.site import Site
 from tests.conftest import Spoken, missing
-from tests.delivery.conftest import deaf_release, engine, image, next_release, release
 from tests.delivery.releases import Release
-
-__all__ = ["deaf_release", "engine", "image", "next_release", "release"]  # fixtures
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -39,6 +40,13 @@ class Site:
 
     def state(self, unit: str = "wlk") -> str:
         return self.said("systemctl", "is-active", unit)
+
+    def comes_to(self, state: str, within_s: float = 300.0) -> None:
+        """Wait until the unit is in this state."""
+        give_up = time.monotonic() + within_s
+        while self.state() != state and time.monotonic() < give_up:
+            time.sleep(0.5)
+        assert self.state() == state, self.box.journal("wlk")
 
     def version(self) -> str:
         """Of the release that is current."""

@@ -183,6 +183,9 @@ def test_uninstall_with_purge_leaves_nothing(site: Site) -> None:
     before = files_of(site)
     assert "- remove /opt/wlk" in site.said("/opt/wlk/current/uninstall.sh", "--dry-run", "--purge")
     assert files_of(site) == before
+    # The state lies on another disk.
+    site.box.run("systemctl", "stop", "wlk")
+    site.box.run("bash", "-c", "mv /var/lib/wlk /var/elsewhere && ln -s /var/elsewhere /var/lib/wlk")
     site.box.run("/opt/wlk/current/uninstall.sh", "--purge")
-    assert site.said("ls", "/opt/wlk", "/etc/wlk", "/var/lib/wlk") == ""
+    assert site.said("ls", "/opt/wlk", "/etc/wlk", "/var/lib/wlk", "/var/elsewhere") == "/var/elsewhere:"
     assert site.said("bash", "-c", "ls /etc/systemd/system | grep wlk") == ""

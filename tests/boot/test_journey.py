@@ -75,7 +75,7 @@ def test_from_the_stick_to_the_next_release_and_back(
     began = time.monotonic()
     done = box.run("/opt/wlk/current/install.sh", "--rollback")
     print(f"rolled back in {time.monotonic() - began:.1f} s")
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120
     assert (site.version(), site.served(), site.hears()) == ("0.1.0", "0.1.0", True)
     assert "0.1.0 serves again" in done.stdout
     assert box.reboot() == "running"

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Spoken
-from tests.server.conftest import flags
 from tests.server.running import environment, running, webm, word_errors
-
-__all__ = ["flags"]
 
 EXAMPLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "client.md").read_text(), re.DOTALL)[0]
 

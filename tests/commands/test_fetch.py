@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from appliance.cli import main
+from appliance.server.models import VAD_NAME
 from tests.conftest import ROOT
 from tests.fetch.items import item, manifest_of, pinned, sha256
 
@@ -66,7 +67,21 @@ def test_a_translator_is_laid_out_as_its_folder(tmp_path: Path, capsys: pytest.C
     }
     assert capsys.readouterr().out.startswith("nllb-600m/config.json  11 bytes")
     assert main(["fetch", *options, "--all", "--out", str(tmp_path / "other")]) == 2
-    assert "--out is for the folder of one translator" in capsys.readouterr().err
+    assert "--out is for one translator, or for assets" in capsys.readouterr().err
+
+
+def test_assets_are_laid_where_a_server_looks_for_them(tmp_path: Path) -> None:
+    assets = {}
+    for name, kind, form in (("ears", "vad", "onnx"), ("voices", "diarizer", "pt")):
+        (tmp_path / name).write_text(name)
+        source = pinned("local", name.encode(), path=str(tmp_path / name)) | {"format": form}
+        assets[name] = {"kind": kind, "licence": "MIT", "sources": [source]}
+    manifest = tmp_path / "manifest.yaml"
+    manifest.write_text(yaml.safe_dump({"version": 1, "models": {}, "assets": assets}))
+    options = ["--manifest", str(manifest), "--store", str(tmp_path / "store")]
+    assert main(["fetch", *options, "ears", "voices", "--out", str(tmp_path / "pairs")]) == 0
+    laid = {str(file.relative_to(tmp_path / "pairs")) for file in (tmp_path / "pairs").rglob("*") if file.is_file()}
+    assert laid == {VAD_NAME, "diarizer/voices.pt"}
 
 
 @pytest.mark.parametrize("name", ["nllb", "nllb-200-distilled-600m"])

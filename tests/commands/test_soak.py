@@ -16,6 +16,7 @@ from tests.conftest import ROOT
         (["--clients", "1000"], "--clients is 1000"),
         (["--minutes", "0"], "--minutes is 0"),
         (["--minutes", "99999"], "--minutes is 99999"),
+        (["--skip", "-1"], "--skip is -1"),
         (["--play-s", "0"], "--play-s is 0"),
         (["--forms", "wav,tape"], "--forms is 'wav,tape'"),
     ],

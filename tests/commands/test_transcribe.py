@@ -46,7 +46,9 @@ def test_server_says_no(server: Running, librivox: tuple[Spoken, ...]) -> None:
 
 def test_bad_file_is_told_before_any_connection(tmp_path: Path) -> None:
     status, _, said = transcribe("/nowhere.wav")
-    assert status == 1 and "can't read /nowhere.wav" in said
+    assert status == 1 and "can't read /nowhere.wav" in said and "WLK_TOKEN" not in said
+    status, _, said = transcribe("/nowhere.wav", "--token", "hush-hush")
+    assert status == 1 and "list of processes: give WLK_TOKEN" in said and "hush-hush" not in said
     (tmp_path / "a.wav").write_text("this is text")
     status, _, said = transcribe(str(tmp_path / "a.wav"))
     assert status == 1 and "no audio that can be decoded" in said

@@ -61,5 +61,5 @@ def test_ctrl_c_without_a_server(librivox: tuple[Spoken, ...], flags: list[str])
     assert program.stderr is not None and program.stderr.readline() == "loading base\n"
     status, out, said, took_s = interrupted(program)
     *shown, last = said.splitlines()
-    assert (status, last) == (130, "interrupted") and took_s < 8
+    assert (status, last) == (130, "interrupted") and took_s < 30
     assert out.split() == " ".join(shown).split()

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,15 @@ LINE = {"speaker": 1, "text": TEXT, "detected_language": "en", "words": WORDS, *
 UPDATE = {"type": "snapshot", "seq": 1, "lines": [LINE], "buffer_transcription": "", "remaining_time_transcription": 0}
 READY = {"type": "ready_to_stop"}
 CONFIG = {"type": "config", "useAudioWorklet": True, "mode": "diff", "protocol": 1, "language": "auto"}
+PATIENCE_S = 120.0
+WAITS_LONGER = """
+import sys
+from appliance import cli
+from appliance.client import recording
+
+recording.LAST_WORDS_S = 60.0
+sys.exit(cli.main())
+"""
 
 
 @contextmanager
@@ -45,7 +54,7 @@ def canned(*answers: dict[str, Any], after: int | None = None) -> Iterator[tuple
         with contextlib.suppress(ConnectionClosed, TimeoutError):
             socket.send(json.dumps(CONFIG))
             for number in itertools.count():
-                data = socket.recv(timeout=20)
+                data = socket.recv(timeout=PATIENCE_S)
                 if isinstance(data, str):
                     socket.send(json.dumps({"type": "pong", "id": json.loads(data)["id"]}))
                 else:
@@ -156,9 +165,9 @@ def test_a_full_disk_loses_nothing(ramp: Path, run: Callable[..., Result]) -> No
     assert (status, out) == (1, f"{TEXT}\n") and "can't write /dev/full: No space left on device" in said
 
 
-def started(*flags: str) -> subprocess.Popen[str]:
+def started(*flags: str, program: Sequence[str] = ("-m", "appliance")) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "appliance", "transcribe", *flags],
+        [sys.executable, *program, "transcribe", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -175,7 +184,7 @@ def interrupted(program: subprocess.Popen[str], times: int = 1) -> tuple[int, st
     for _ in range(times):
         program.send_signal(signal.SIGINT)
         time.sleep(0.3)
-    out, said = program.communicate(timeout=30)
+    out, said = program.communicate(timeout=PATIENCE_S)
     return program.returncode, out, first + said, time.monotonic() - at
 
 
@@ -184,14 +193,15 @@ def test_ctrl_c_ends_the_stream_and_writes_what_was_committed(ramp: Path) -> Non
         status, out, said, took_s = interrupted(started(str(ramp), "--url", url, "--pace", "realtime"))
     assert (status, out) == (130, f"{TEXT}\n")
     assert said == f"{TEXT}\ninterrupted\n"
-    assert 4 < took_s < 12, "a server that does not end the stream is waited for a while"
+    assert 4 < took_s < 30, "a server that does not end the stream is waited for a while"
     assert 9600 <= len(b"".join(heard)) < 96000
 
 
 def test_ctrl_c_twice_is_at_once(ramp: Path) -> None:
     with canned(UPDATE, after=2) as (url, _):
-        status, out, _, took_s = interrupted(started(str(ramp), "--url", url, "--pace", "realtime"), times=2)
-    assert (status, out) == (130, f"{TEXT}\n") and took_s < 4
+        program = started(str(ramp), "--url", url, "--pace", "realtime", program=("-c", WAITS_LONGER))
+        status, out, _, took_s = interrupted(program, times=2)
+    assert (status, out) == (130, f"{TEXT}\n") and took_s < 30
 
 
 def test_a_broken_stream_leaves_what_was_committed(ramp: Path, run: Callable[..., Result]) -> None:

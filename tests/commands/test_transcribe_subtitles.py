@@ -96,5 +96,5 @@ def test_ctrl_c_keeps_the_last_words(server: Running, two: tuple[Path, float]) -
     flags = ["--url", server.asr, "--insecure", "--pace", "realtime", "--language", "en"]
     status, out, said, took_s = interrupted(started(str(two[0]), *flags))
     *shown, last = said.splitlines()
-    assert (status, last) == (130, "interrupted") and took_s < 6
+    assert (status, last) == (130, "interrupted") and took_s < 30
     assert out.split() == " ".join(shown).split() and len(out.split()) >= len(shown[0].split())

@@ -1,12 +1,15 @@
 """Images built in a folder of a test's own, by the command that users type."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.container.build import Names
+from appliance.container.engine import Engine
 from appliance.container.engine_setup import ENGINE_VARIABLE
 from tests.conftest import ROOT
 
@@ -40,3 +43,17 @@ def change_the_code(folder: Path) -> None:
     shutil.copytree(ROOT / "appliance", folder / "appliance", ignore=shutil.ignore_patterns("__pycache__"))
     with (folder / "appliance/log.py").open("a", encoding="utf-8") as code:
         code.write("# one more line\n")
+
+
+@contextlib.contextmanager
+def names_kept(engine: Engine) -> Iterator[None]:
+    """The image that was built here has its names again afterwards: a build of another one takes them."""
+    before = engine.describe(NAMES.full)
+    try:
+        yield
+    finally:
+        if before is None or engine.describe(before.image_id) is None:
+            engine.load(ROOT / "build/images" / f"{NAMES.file}.tar")
+        else:
+            for name in (NAMES.full, NAMES.short):
+                engine.tag(before.image_id, name)

@@ -6,6 +6,7 @@ import re
 import secrets
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,10 @@ def test_the_server_is_a_plain_user_without_rights_that_it_could_ever_get(status
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
+def test_a_crash_leaves_no_memory_on_a_disk_of_the_machine(engine: Engine, closed: str) -> None:
+    assert re.search(r"^Max core file size +1 +1 ", read(engine, closed, "/proc/1/limits"), re.MULTILINE)
+
+
 def test_nothing_can_be_written_but_state_and_what_goes_with_the_container(engine: Engine, closed: str) -> None:
     mounts = [row.split() for row in read(engine, closed, "/proc/1/mounts").splitlines()]
     writable = {place for _, place, _, options, *_ in mounts if "rw" in options.split(",")}
@@ -90,6 +95,31 @@ def test_nothing_can_be_written_but_state_and_what_goes_with_the_container(engin
         code, said = python(engine, closed, f"open({path!r}, 'a')")
         assert code != 0 and re.search("Read-only|Permission denied", said), (path, said)
     assert not [place for place in writable if place.endswith(".sock")]
+
+
+TAKEN = ("argparse.py", "sitecustomize.py", ".local/lib/python3.11/site-packages/usercustomize.py")
+
+
+def test_nothing_is_run_that_could_be_written(engine: Engine, closed: str) -> None:
+    """Python takes code from the image alone: not from the state, nor from where somebody stands."""
+    for folder in OURS:
+        for name in TAKEN:
+            path = f"{folder}/{name}"
+            write = f"import pathlib; p = pathlib.Path({path!r}); p.parent.mkdir(parents=True, exist_ok=True)"
+            code, said = python(engine, closed, f"{write}; p.write_text('print(\"taken over\")')")
+            assert code == 0, said
+    try:
+        for folder in ("/", *OURS):
+            said = engine.output(["exec", "--workdir", folder, closed, "python3", "-m", "appliance", "health"])
+            assert "taken over" not in said
+            listed = engine.output(
+                ["exec", "--workdir", folder, closed, "python3", "-c", "import sys; print(sys.path)"]
+            )
+            assert not [place for place in OURS if place in listed] and "''" not in listed
+    finally:
+        for folder in OURS:
+            places = [f"{folder}/{name}" for name in (*TAKEN[:2], ".local")]
+            engine.run(["exec", closed, "rm", "-rf", *places], check=False, capture=True)
 
 
 def test_there_are_no_devices_of_the_machine(engine: Engine, closed: str) -> None:
@@ -118,6 +148,14 @@ def test_memory_and_processes_are_bounded(engine: Engine, closed: str) -> None:
     code, said = python(engine, closed, forks)
     assert code != 0 and "Resource temporarily unavailable" in said
     wait_ready(engine, closed)
+    # For as long as they sleep there is no room for anybody's program; they are nobody's then but the server's.
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        counted = engine.run(["exec", closed, "sh", "-c", "ls -d /proc/[0-9]*"], check=False, capture=True)
+        if counted.returncode == 0 and len(counted.stdout.split()) < PROCESSES // 10:
+            return
+        time.sleep(1)
+    pytest.fail(f"processes that have ended are still counted: {counted.stdout}{counted.stderr}")
 
 
 def test_it_listens_at_its_port_alone(engine: Engine, closed: str) -> None:

@@ -17,7 +17,7 @@ from appliance.container.engine import Engine, LocalImage
 from appliance.container.engine_setup import ENGINE_VARIABLE, find_engine
 from appliance.container.target import host_architecture
 from tests.conftest import ROOT, missing
-from tests.container.builds import NAMES, build, change_the_code
+from tests.container.builds import NAMES, build, change_the_code, names_kept
 
 pytestmark = pytest.mark.image
 
@@ -78,10 +78,8 @@ def test_a_changed_line_of_code_changes_a_few_megabytes(image: LocalImage, tmp_p
     docker = found("docker")
     change_the_code(tmp_path)
     before = ROOT / "build/images" / f"{NAMES.file}.tar"
-    try:
+    with names_kept(docker):
         after = read_archive(build(tmp_path, "docker"))
-    finally:
-        docker.load(before)
     known = {layer.diff_id for layer in read_archive(before).layers}
     changed = [layer for layer in after.layers if layer.diff_id not in known]
     assert 0 < sum(layer.size for layer in changed) < 3_000_000, [(layer.step, layer.size) for layer in changed]
@@ -105,6 +103,9 @@ def test_a_kit_makes_the_same_image_with_an_engine_and_bash_alone(
             engine.load(ROOT / "build/images" / f"{NAMES.file}.tar")
     assert not list(kit.glob(".work*"))
 
+    (kit / "more.log").touch()
+    done = subprocess.run(["bash", kit / "build.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "a file that its list does not name: more.log" in done.stderr
     with (kit / "context/Dockerfile").open("a", encoding="utf-8") as file:
         file.write("# changed on the way\n")
     done = subprocess.run(["bash", kit / "build.sh"], capture_output=True, text=True, check=False)
@@ -142,4 +143,4 @@ def test_podman_runs_what_buildah_built(storage: dict[str, str]) -> None:
     if engine.describe(NAMES.full) is None:
         missing(f"{NAMES.full} in podman's storage: the test before builds it")
     with running(engine, NAMES.full) as name:
-        assert wait_ready(engine, name) < 60
+        wait_ready(engine, name, 300)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.image
 LARGEST_BYTES = 1_200_000_000
 ARCHIVES, DIST = ROOT / "build/images", ROOT / "dist"
 NAMES = Names("cpu", ("base",))
-HEALTHY_WITHIN_S = 60
+HEALTHY_WITHIN_S = 300
 
 
 def shell(engine: Engine, container: str, script: str) -> str:

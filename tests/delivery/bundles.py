@@ -66,5 +66,5 @@ def script(name: str, *words: str | Path, **environment: str | Path) -> subproce
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )

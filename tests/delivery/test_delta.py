@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.delivery.contents import Contents, Entry, LayerPlace, entries, parse_contents
 from appliance.delivery.create import layer_places
-from appliance.delivery.delta import create_delta
+from appliance.delivery.delta import create_delta, read_base
 from appliance.delivery.single import write_single
 from appliance.delivery.verify import verify_bundle
 from appliance.digest import sha256_file
@@ -66,7 +67,7 @@ def new(tmp_path: Path, key: Ed25519PrivateKey) -> Path:
 
 @pytest.fixture
 def delta(tmp_path: Path, old: Path, new: Path, key: Ed25519PrivateKey) -> Path:
-    return create_delta(new, tmp_path / "new.tar", old, key, compression="gzip")
+    return create_delta(new, tmp_path / "new.tar", read_base(old), key, compression="gzip")
 
 
 def test_places_of_layers_hold_the_layers(tmp_path: Path) -> None:
@@ -104,7 +105,9 @@ def test_the_next_delta_builds_on_what_a_delta_made(
     words = ("--key", public(tmp_path, key))
     assert script("apply.sh", *words, "--base", old, "--to", tmp_path / "one", delta).returncode == 0
     bundle_of(tmp_path / "third.bundle", image(tmp_path / "third.tar", {**LAYERS, "code": b"3"}), "0.3.0", key)
-    third = create_delta(tmp_path / "third.bundle", tmp_path / "third.tar", new / "CONTENTS", key, compression="gzip")
+    third = create_delta(
+        tmp_path / "third.bundle", tmp_path / "third.tar", read_base(new / "CONTENTS"), key, compression="gzip"
+    )
     done = script("apply.sh", *words, "--base", tmp_path / "one", "--to", tmp_path / "two", third)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "two/image.tar").read_bytes() == (tmp_path / "third.tar").read_bytes()
@@ -116,13 +119,13 @@ def test_the_list_alone_or_the_single_file_is_enough_to_make_one(
     write_single(old, verify_bundle(old, key.public_key()), tmp_path / "old.bundle.tar")
     before = {path.name: path.read_bytes() for path in delta.iterdir() if path.is_file()}
     for since in (old / "CONTENTS", tmp_path / "old.bundle.tar"):
-        made = create_delta(new, tmp_path / "new.tar", since, key, compression="gzip")
+        made = create_delta(new, tmp_path / "new.tar", read_base(since), key, compression="gzip")
         assert made == delta
         assert {path.name: path.read_bytes() for path in made.iterdir() if path.is_file()} == before
     (tmp_path / "none").write_text("nothing", encoding="utf-8")
     for wrong in (tmp_path / "none", tmp_path / "missing"):
         with pytest.raises(ApplianceError):
-            create_delta(new, tmp_path / "new.tar", wrong, key)
+            read_base(wrong)
 
 
 def test_another_base_is_refused(tmp_path: Path, new: Path, delta: Path, key: Ed25519PrivateKey) -> None:
@@ -138,6 +141,36 @@ def test_a_changed_delta_is_refused(tmp_path: Path, old: Path, delta: Path, key:
     done = script("apply.sh", "--key", public(tmp_path, key), "--base", old, "--to", tmp_path / "site", delta)
     assert done.returncode == 1 and ("not as it was signed" in done.stderr or "is not signed" in done.stderr)
     assert {path.name for path in tmp_path.glob("site*")} == {"site.pub"}
+
+
+def test_a_stick_that_changes_after_the_check_runs_nothing(
+    tmp_path: Path, old: Path, delta: Path, key: Ed25519PrivateKey
+) -> None:
+    """It shows what is signed first, and a script of its own when it is copied."""
+    (tmp_path / "bin").mkdir()
+    real = shutil.which("cp")
+    shim = f'#!/bin/sh\ncase "$*" in *full/*) echo "touch {tmp_path}/run" >full/verify.sh ;; esac\nexec {real} "$@"\n'
+    (tmp_path / "bin" / "cp").write_text(shim, encoding="utf-8")
+    (tmp_path / "bin" / "cp").chmod(0o755)
+    words = ("--key", public(tmp_path, key), "--base", old, "--to", tmp_path / "site.bundle", delta)
+    done = script("apply.sh", *words, PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
+    assert done.returncode == 1 and "the copy of full/verify.sh is not what was checked" in done.stderr
+    assert not (tmp_path / "run").exists() and not (tmp_path / "site.bundle").exists()
+
+
+def test_what_lies_in_folders_that_are_not_there_is_told(
+    tmp_path: Path, old: Path, delta: Path, key: Ed25519PrivateKey
+) -> None:
+    to = tmp_path / "new" / "folder" / "site.bundle"
+    done = script("apply.sh", "--key", public(tmp_path, key), "--base", old, "--to", to, delta)
+    assert (done.returncode, done.stdout) == (0, f"whole: {to}\n"), done.stderr
+    done = script("verify.sh", "--key", tmp_path / "none" / "key.pub", old)
+    assert done.returncode == 1 and f"no key {tmp_path}/none/key.pub" in done.stderr
+
+
+def test_of_what_the_site_has_already_there_is_no_delta(tmp_path: Path, new: Path, key: Ed25519PrivateKey) -> None:
+    with pytest.raises(ApplianceError, match="is what the site has"):
+        create_delta(new, tmp_path / "new.tar", read_base(new), key)
 
 
 @pytest.mark.parametrize("name", ["image.tar.gz", "accounts/build.json"])

@@ -46,8 +46,8 @@ class Proxy(Running):
     http_port: int = 0
 
     def log(self) -> str:
-        file = self.state_dir / "access.log"
-        return "".join(self.lines) + (file.read_text() if file.exists() else "")
+        files = [self.state_dir / name for name in ("access.log", "error.log")]
+        return "".join(self.lines) + "".join(file.read_text() for file in files if file.exists())
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_for_port(port: int, proxy: Proxy) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and proxy.process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

@@ -1,4 +1,5 @@
-"""`make fuzz`: each target in a process of its own, watched from outside; what comes of it as a table.
+"""`make fuzz`: each target in a process of its own, watched from outside; what comes of it as a table. And a server's
+HTTP part, asked by schemathesis.
 
 Corpus and findings are kept under build/fuzz, so that the next run goes on where this one ended.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz import http
 from tests.fuzz.inside import CURRENT, FIGURES, FOUND, guided, last_input
 from tests.fuzz.targets import NAMES
 
@@ -23,6 +25,8 @@ STILL_S = 30.0
 """An input that takes so long has hung, whatever else the machine does."""
 GROWTH_MB = 64.0
 """How much more a process may hold at its end than when it had settled."""
+
+HTTP = "http"
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -114,11 +118,30 @@ def _watched(process: "subprocess.Popen[bytes]", folder: Path) -> str:
     return f"ended with status {status}" if status else ""
 
 
+def over_http(examples: int, seed: int) -> bool:
+    """Whether all went well; prints what was found."""
+    told = http.run(examples, seed)
+    print(
+        f"{HTTP}: {told.asked.requests} requests of {told.asked.operations} operations, "
+        f"{told.settled_mb:.0f} MB settled, {told.end_mb:.0f} MB at the end"
+    )
+    faults = [told.asked.said[-7000:]] if told.asked.status else []
+    faults += [told.fault] if told.fault else []
+    if told.end_mb - told.settled_mb > GROWTH_MB:
+        faults.append(f"memory grew by {told.end_mb - told.settled_mb:.0f} MB")
+    for what in faults:
+        print(f"finding: {HTTP}: {what}")
+    return not faults
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz", description="FUZZ holds these flags")
-    parser.add_argument("--target", action="append", choices=NAMES, help="one of them; may be given several times")
+    parser.add_argument(
+        "--target", action="append", choices=(*NAMES, HTTP), help="one of them; may be given several times"
+    )
     parser.add_argument("--inputs", type=int, default=10_000, help="of each target (10000)")
     parser.add_argument("--seconds", type=float, default=240.0, help="of each target, at most (240)")
+    parser.add_argument("--examples", type=int, default=50, help="requests for each operation of the HTTP part (50)")
     parser.add_argument("--seed", type=int, default=1, help="other numbers make other inputs (1)")
     parser.add_argument(
         "--folder", type=Path, default=_ROOT / "build" / "fuzz", help="corpus and findings (build/fuzz)"
@@ -129,7 +152,8 @@ def main() -> int:
     )
     print(HEAD, flush=True)
     outcomes = []
-    for name in given.target or NAMES:
+    wanted = given.target or (*NAMES, HTTP)
+    for name in (name for name in wanted if name != HTTP):
         outcome = fuzz(name, given.inputs, given.seconds, given.seed, given.folder.resolve() / name)
         outcomes.append(outcome)
         print(outcome.row(), flush=True)
@@ -137,7 +161,10 @@ def main() -> int:
     for outcome in outcomes:
         for fault in outcome.faults:
             print(f"finding: {outcome.name}: {fault}; see {given.folder / outcome.name / FOUND}")
-    return 1 if any(outcome.faults for outcome in outcomes) else 0
+    good = not any(outcome.faults for outcome in outcomes)
+    if HTTP in wanted:
+        good = over_http(given.examples, given.seed) and good
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -27,11 +27,6 @@ _WRITTEN_EVERY_S = 0.5
 _MOST_KINDS = 20
 _BY_CHANCE = 0.02
 """Part of the inputs made by chance where the others are led by coverage, which is slow to find what is well-formed."""
-_SETTLED = 0.1
-"""Part of the run after which memory counts as that of the start: libraries and caches are there by then."""
-_WINDOW = 0.1
-"""Part of the run over which the least memory is taken, at the start and at the end: while an input is worked on a
-process holds some tens of MB more, and what is lost for good raises the least that it ever falls to."""
 
 
 class Run:
@@ -90,13 +85,8 @@ class Run:
             self._written = now
             self.write()
 
-    def _least_mb(self, start: float) -> float:
-        """The least memory within a window that begins at this part of the run, or what was seen first after it."""
-        after = [(part, mb) for part, mb in self._memory if part >= start] or self._memory[-1:]
-        return min(mb for part, mb in after if part <= max(start + _WINDOW, after[0][0]))
-
     def write(self) -> None:
-        from tests.fuzz.watch import resident_mb
+        from tests.fuzz.watch import SETTLED, WINDOW, least_mb, resident_mb
 
         self._memory.append((self.part, resident_mb()))
         figures = {
@@ -104,8 +94,8 @@ class Run:
             "taken": self.taken,
             "seconds": self.elapsed_s,
             "slowest_s": self._slowest_s,
-            "start_mb": self._least_mb(_SETTLED),
-            "end_mb": self._least_mb(self.part - _WINDOW),
+            "start_mb": least_mb(self._memory, SETTLED),
+            "end_mb": least_mb(self._memory, self.part - WINDOW),
             "findings": self._kinds,
         }
         partial = self._folder / f".{FIGURES}"

@@ -10,7 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from appliance.manifest import load_manifest
+from appliance.manifest import Item, Manifest, load_manifest
+from appliance.pair.locate import Pair, find_pair
 from appliance.speech.audio.file import decode_file
 from appliance.store import Store
 from tests.conftest import LIBRIVOX, ROOT
@@ -45,14 +46,27 @@ def put(name: str, data: bytes) -> Path:
     return path
 
 
+def base_files() -> tuple[Pair, Path]:
+    """The real `base` and what finds speech, which `make fuzz` got before."""
+    vad_file = _stored(_manifest().asset("silero-vad"))
+    assert vad_file, "make fetch"
+    return find_pair(ROOT / "build" / "pairs", "base"), vad_file
+
+
+def _manifest() -> Manifest:
+    return load_manifest(ROOT / "models" / "manifest.yaml")
+
+
+def _stored(item: Item) -> Path | None:
+    store = Store(ROOT / "build" / "store")
+    return next((file for source in item.sources if (file := store.blob(source.sha256))), None)
+
+
 @cache
 def speech(rate_hz: int, seconds: float = 0.5) -> Signal:
     """The beginning of a real recording, where `make fetch` got it; else a signal like it."""
-    manifest = load_manifest(ROOT / "models" / "manifest.yaml")
-    store = Store(ROOT / "build" / "store")
-    for source in manifest.recording(LIBRIVOX[0]).sources:
-        if file := store.blob(source.sha256):
-            return _resampled(np.concatenate(list(decode_file(file)))[: round(16000 * seconds)], rate_hz)
+    if file := _stored(_manifest().recording(LIBRIVOX[0])):
+        return _resampled(np.concatenate(list(decode_file(file)))[: round(16000 * seconds)], rate_hz)
     return speechlike(rate_hz, seconds)
 
 

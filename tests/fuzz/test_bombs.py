@@ -29,7 +29,7 @@ from tests.fuzz.material import recordings, wav
 from tests.fuzz.pairs import checkpoint
 from tests.fuzz.targets import load
 from tests.fuzz.targets.nemo import packed
-from tests.fuzz.watch import peak_mb
+from tests.fuzz.watch import Peak
 from tests.speakers.test_nemo_file import CONFIG, WEIGHTS, contents
 
 HOURS = 10
@@ -65,14 +65,14 @@ def silence() -> bytes:
 
 def test_hours_in_one_message_are_decoded_as_they_are_heard(silence: bytes) -> None:
     """A connection takes some seconds, and no more until few of them are unheard; see `Hearing`."""
-    before = peak_mb()
+    peak = Peak()
     decoder = AudioDecoder()
     pieces = decoder.feed(silence)
     for _ in range(5):
         batch, more = take_some(pieces)
         assert more and 4 * SAMPLE_RATE_HZ <= sum(samples.size for samples in batch) <= 30 * SAMPLE_RATE_HZ
     decoder.close()
-    assert peak_mb() - before < MOST_MB
+    assert peak.rise_mb < MOST_MB
 
 
 def test_hours_in_a_small_file_are_too_long(silence: bytes, tmp_path: Path) -> None:
@@ -81,12 +81,12 @@ def test_hours_in_a_small_file_are_too_long(silence: bytes, tmp_path: Path) -> N
     with pytest.raises(ApplianceError) as caught:
         check_length(file, 4 * 3600)
     assert caught.value.code == "too_long"
-    before, heard = peak_mb(), 0
+    peak, heard = Peak(), 0
     with pytest.raises(ApplianceError) as caught:
         for samples in limited(decode_file(file), 60.0):
             heard += samples.size
     assert caught.value.code == "too_long" and heard <= 61 * SAMPLE_RATE_HZ
-    assert peak_mb() - before < MOST_MB
+    assert peak.rise_mb < MOST_MB
 
 
 HEADERS = {
@@ -242,10 +242,10 @@ def _deflated(archive: bytes) -> bytes:
 def test_a_checkpoint_that_is_compressed(tmp_path: Path) -> None:
     file = tmp_path / "mini.pt"
     file.write_bytes(_deflated(checkpoint()))
-    before = peak_mb()
+    peak = Peak()
     with pytest.raises(ApplianceError, match="it is compressed") as caught:
         open_checkpoint(file, with_encoder=False)
-    assert caught.value.code == "broken_model" and peak_mb() - before < MOST_MB
+    assert caught.value.code == "broken_model" and peak.rise_mb < MOST_MB
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_a_file_that_is_written_is_not_removed(tmp_path: Path) -> None:
     file.close()
     with folder.open("a") as seen:
         assert not is_written(seen)
-    assert folder.remove("a") and not folder.remove("a") and names(folder) == []
+    assert folder.remove("a") and folder.remove("a") and names(folder) == []
 
 
 def test_a_file_without_a_record_goes(tmp_path: Path) -> None:
@@ -128,6 +129,39 @@ def test_the_oldest_go_first_and_none_that_is_written(tmp_path: Path) -> None:
     os.close(held)
 
 
+def test_two_that_sweep_remove_no_more_than_one(tmp_path: Path) -> None:
+    """Two services that share a folder, each of which finds it too large at the same time."""
+    ours, theirs = (Folder.own(tmp_path / "journal") for _ in range(2))
+    for number in range(200):
+        put(ours, f"f{number:03}", 4096, days_ago=1 + (200 - number) / 100)
+    left: list[int] = []
+    with theirs.alone():
+        sweeps = [threading.Thread(target=lambda: left.append(sweep(ours, Bounds(100 * 4096, 86400 * 365))))]
+        sweeps[0].start()
+        sweeps[0].join(0.3)
+        assert not left and len(names(theirs)) == 200, "one at a time"
+    sweeps.append(threading.Thread(target=lambda: left.append(sweep(theirs, Bounds(100 * 4096, 86400 * 365)))))
+    sweeps[1].start()
+    for one in sweeps:
+        one.join()
+    assert left == [100 * 4096] * 2 and len(names(ours)) == 100
+
+
+def test_what_another_removes_meanwhile_is_gone_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder.own(tmp_path / "journal")
+    paths = [put(folder, f"f{number}", 4096, days_ago=9 - number) for number in range(4)]
+    lock = fcntl.flock
+
+    def quicker(handle: int, how: int) -> None:
+        lock(handle, how)
+        if how & fcntl.LOCK_NB:
+            paths[0].unlink(missing_ok=True)
+
+    monkeypatch.setattr(fcntl, "flock", quicker)
+    assert sweep(folder, Bounds(3 * 4096, 86400 * 365)) == 3 * 4096
+    assert names(folder) == ["f1", "f2", "f3"]
+
+
 def test_what_is_too_old_goes(tmp_path: Path) -> None:
     folder = Folder.own(tmp_path / "journal")
     for name, days in (("old", 31), ("young", 29), ("from the future", -400)):
@@ -143,3 +177,13 @@ def test_there_are_not_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         put(folder, f"f{number}", days_ago=10 - number)
     sweep(folder, Bounds.of(1000, 30))
     assert names(folder) == ["f2", "f3", "f4"]
+
+
+def test_after_the_clock_was_set_back_what_is_new_is_not_taken_for_oldest(tmp_path: Path) -> None:
+    folder = Folder.own(tmp_path / "journal")
+    put(folder, "before", days_ago=-365)
+    put(folder, "since", days_ago=1)
+    put(folder, "now")
+    put(folder, "long-ago", days_ago=100)
+    sweep(folder, Bounds(max_bytes=2 * 4096, max_age_s=50 * 86400.0))
+    assert names(folder) == ["since", "now"]

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.journal import writer
+from appliance.journal import one_stream, writer
 from appliance.journal.bounds import Bounds
+from appliance.journal.file import JournalFile
 from appliance.journal.folder import Folder
+from appliance.journal.one_stream import StreamJournal
 from appliance.journal.reader import Kept, read
 from appliance.journal.stream import JournalledStream
 from appliance.journal.writer import Journal
@@ -118,6 +120,19 @@ def test_how_it_ended_is_told(journal: Journal, tmp_path: Path, how: str) -> Non
     until(lambda: bool(kept(tmp_path)) and kept(tmp_path)[0].end == how, "its end")
 
 
+def test_one_that_is_over_is_written_no_more(tmp_path: Path) -> None:
+    """What is said in the moment of its end may wake the writer once more."""
+    with contextlib.closing(Folder.own(tmp_path / "journal")) as folder:
+        stream = StreamJournal(ABOUT, "5f0c1d7a", lambda waking: None)
+        stream.take(snapshot(line(0, 2)))
+        stream.end("closed")
+        stream.write(lambda name, size: JournalFile(folder, name), lambda size: None)
+        stream.take(snapshot(line(0, 3)))
+        stream.write(lambda name, size: JournalFile(folder, name), lambda size: None)
+    (found,) = kept(tmp_path)
+    assert found.end == "closed" and texts(tmp_path) == ["w0 w1"]
+
+
 def test_a_stream_that_commits_nothing_leaves_no_file(journal: Journal, tmp_path: Path) -> None:
     inner, stream, shown = opened(journal)
     inner.say(snapshot())
@@ -162,6 +177,38 @@ def test_a_disk_that_is_broken_for_a_while_costs_nothing(
     assert texts(tmp_path) == ["w0 w1 w2"] and kept(tmp_path)[0].damaged == 0 and journal.lost == 0
     said = [record.message for record in caplog.records if "journal" in record.message]
     assert [message.count("Input/output error") for message in said] == [1, 0], "told once, and once that it is over"
+
+
+def test_no_memory_for_a_while_costs_nothing(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none(row: object) -> bytes:
+        raise MemoryError
+
+    really = one_stream.encode
+    monkeypatch.setattr(one_stream, "encode", none)
+    inner, _, _ = opened(journal)
+    inner.say(snapshot(line(0, 2)))
+    until(lambda: journal.state == "failing", "it is told")
+    monkeypatch.setattr(one_stream, "encode", really)
+    until(lambda: texts(tmp_path) == ["w0 w1"] and journal.state == "writing", "the journal is well")
+    assert any("Cannot allocate memory" in record.message for record in caplog.records)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_one_that_has_ended_keeps_nothing_in_memory(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wrong(row: object) -> bytes:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(one_stream, "encode", wrong)
+    opened(journal)[0].say(snapshot(line(0, 2)))
+    until(lambda: any("nothing is written any more" in record.message for record in caplog.records), "it is logged")
+    until(lambda: not journal._thread.is_alive(), "its end")
+    for number in range(100):
+        opened(journal, f"session{number:02d}")[0].say(snapshot(line(0, 2)))
+    assert journal.state == "failing" and not journal._waiting
 
 
 def test_a_disk_that_hangs_holds_nobody_up(
@@ -213,8 +260,7 @@ def test_what_ended_while_nothing_can_be_written_is_bounded_and_counted(
         inner, stream, _ = opened(journal, f"session{number:02d}")
         inner.say(snapshot(line(0, 1)))
         stream.close()
-    until(lambda: journal.lost == 8, "all but 32 are given up")
-    assert journal.state == "failing"
+    until(lambda: journal.lost == 8 and journal.state == "failing", "all but 32 are given up")
     assert sum("lost" in record.message for record in caplog.records) == 1, "told once"
     monkeypatch.setattr(os, "pwrite", really)
     until(lambda: len(texts(tmp_path)) == 32 and journal.state == "writing", "the others")
@@ -262,3 +308,44 @@ def test_each_batch_is_synced_before_it_counts(
     inner.say(snapshot(line(0, 2)))
     until(lambda: journal.behind_s == 0, "the next")
     assert asked == ["fdatasync file", "fsync folder", "fdatasync file"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_clock_that_is_set_right_makes_nothing_old_for_the_next_server(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nobody speaks any more between when it is set and the end."""
+    monkeypatch.setattr(writer, "CLOCK_S", 3600.0 if how == "stopped" else 0.01)
+    real, years_s = time.time, 3 * 365 * 86400
+    monkeypatch.setattr(time, "time", lambda: real() - years_s)
+    inner, stream, _ = opened(journal)
+    inner.say(snapshot(line(0, 2)))
+    stream.close()
+    until(lambda: [one.end for one in kept(tmp_path)] == ["closed"] and journal.behind_s == 0, "its end")
+    [file] = (tmp_path / "journal").iterdir()
+    os.utime(file, (time.time(),) * 2)
+    monkeypatch.setattr(time, "time", real)
+    if how == "stopped":
+        journal.close()
+    until(lambda: abs(file.stat().st_mtime - real()) < 60, "that it is of today")
+
+
+def test_a_clock_that_is_set_right_removes_nothing_that_was_just_said(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine whose clock has no battery thinks that it is years ago until somebody tells it."""
+    real, years_s = time.time, 3 * 365 * 86400
+    monkeypatch.setattr(time, "time", lambda: real() - years_s)
+    inner, stream, _ = opened(journal, "5f0c1d7a")
+    inner.say(snapshot(line(0, 2)))
+    stream.close()
+    ended = "the first one's end"
+    until(lambda: [one.end for one in kept(tmp_path)] == ["closed"] and journal.behind_s == 0, ended)
+    [first] = (tmp_path / "journal").iterdir()
+    os.utime(first, (time.time(),) * 2)  # as a kernel with that clock would have it
+    monkeypatch.setattr(time, "time", real)
+    inner, stream, _ = opened(journal, "6f0c1d7a")
+    inner.say(snapshot(line(0, 3)))
+    until(lambda: len(texts(tmp_path)) == 2, "the second")
+    assert first.exists() and abs(first.stat().st_mtime - time.time()) < 60
+    stream.close()

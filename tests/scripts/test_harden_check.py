@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import signal
 import ssl
 import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +20,7 @@ from appliance.server.settings import Settings
 from appliance.server.tls import keep
 from tests.conftest import ROOT, missing
 from tests.programs import put
+from tests.server.certificates import put_foreign
 from tests.server.running import served
 
 SCRIPT = ROOT / "scripts/harden-check.sh"
@@ -93,6 +97,7 @@ def test_old_tls_and_weak_ciphers(service: Service, tmp_path: Path) -> None:
     [
         (dict.fromkeys(HEADERS, ""), 6),
         ({"content-security-policy": HEADERS["content-security-policy"] + "; script-src 'unsafe-inline'"}, 1),
+        ({"content-security-policy": HEADERS["content-security-policy"] + "; font-src https://other.example"}, 1),
         ({"x-content-type-options": "sniff"}, 1),
         ({"permissions-policy": "microphone=*"}, 1),
     ],
@@ -117,6 +122,12 @@ def test_a_server_that_lets_everybody_in(pair: Pair, tmp_path: Path) -> None:
     with served(Service(Settings(), pair, tmp_path / "none")) as port:
         _, rows = look("--url", f"http://localhost:{port}")
     assert rows["tokens"][0] == rows["origins"][0] == "warn" and "anyone" in rows["tokens"][1]
+
+
+def test_a_certificate_that_has_expired(service: Service, tmp_path: Path) -> None:
+    with served(service, put_foreign(tmp_path, days=-1)) as port:
+        status, rows = look("--url", f"https://localhost:{port}")
+    assert (status, failed(rows)) == (1, {"certificate"})
 
 
 def test_nobody_answers() -> None:
@@ -202,6 +213,63 @@ def test_a_unit_that_is_loosened_and_one_of_quadlet(site: dict[str, str], tmp_pa
     assert "wlk.service" in failed(look(**site)[1])
     (tmp_path / "quadlets/wlk.container").touch()
     assert look(**site)[1]["wlk.service"][0] == "warn"
+
+
+HANDED_IN = """
+mount -t tmpfs none /run && touch /run/docker.sock && exec "$0" -c '
+import socket, time
+listener = socket.create_server(("0.0.0.0", 9999))
+print("there", flush=True)
+time.sleep(600)
+'
+"""
+
+
+def test_a_container_with_the_engine_and_another_port(site: dict[str, str], tmp_path: Path) -> None:
+    """The engine's socket lies in a folder that was handed in."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        missing("root and unshare, to mount a folder")
+    alone = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", HANDED_IN, sys.executable]
+    with subprocess.Popen(alone, stdout=subprocess.PIPE) as handed:
+        try:
+            assert handed.stdout and handed.stdout.readline() == b"there\n"
+            put(tmp_path / "bin", "docker", f'case "$1" in inspect) echo {handed.pid} ;; esac')
+            status, rows = on_machine(site)
+        finally:
+            handed.kill()
+    assert status == 1 and {"engine's socket", "open port"} <= failed(rows), rows
+    assert "/run/docker.sock" in rows["engine's socket"][1] and "9999" in rows["open port"][1]
+
+
+def test_a_container_that_does_not_run(site: dict[str, str], tmp_path: Path) -> None:
+    put(tmp_path / "bin", "docker", 'case "$1" in inspect) echo 0 ;; esac')
+    assert "container" in failed(on_machine(site)[1])
+
+
+def test_settings_that_can_not_be_read_are_told(site: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "etc/wlk.env").write_text("what is this\n")
+    (tmp_path / "etc/wlk.env").chmod(0o600)
+    _, rows = look(**site)
+    assert rows["settings"] == ("ok", rows["settings"][1]), "the file itself is its owner's alone"
+    said = subprocess.run(["bash", SCRIPT], env={**os.environ, **site}, capture_output=True, text=True, check=False)
+    assert "warn  settings" in said.stdout and "line 1, is no setting" in said.stdout
+
+
+def test_interrupted_it_ends(site: dict[str, str], tmp_path: Path) -> None:
+    """Whatever is asked just then."""
+    put(tmp_path / "bin", "docker", f"touch {tmp_path}/asked; exec sleep 60")
+    words = ["env", "--default-signal=INT", "bash", SCRIPT, "--url", "http://localhost:9", "--container", "wlk"]
+    with subprocess.Popen(
+        words, env={**os.environ, **site}, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "asked").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(1)  # a signal while a program is only starting may be lost to it; the question's own end comes then
+        began = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130 and time.monotonic() - began < 15
 
 
 def test_no_engine_is_told(site: dict[str, str]) -> None:

@@ -17,10 +17,7 @@ from appliance.container.engine import Engine
 from appliance.container.engine_setup import find_engine
 from appliance.pair.locate import Pair
 from tests.conftest import ROOT, missing
-from tests.container.conftest import names
 from tests.programs import put
-
-__all__ = ["names"]  # a fixture
 
 SCRIPT = ROOT / "scripts/run_wlk.sh"
 
@@ -154,6 +151,29 @@ def test_a_journal_lies_in_the_state_or_in_a_folder_of_its_own(tmp_path: Path) -
     assert "WLK_JOURNAL is no folder: kept" in started(tmp_path, "docker", "base", WLK_JOURNAL="kept")[1]
 
 
+def test_a_trial_has_nothing_of_the_state_but_weights(tmp_path: Path) -> None:
+    """Voices lie there too; without them it is a trial all the same, and an update is not refused for them."""
+    state = tmp_path / "state"
+    (state / "voices").mkdir(parents=True)
+    site = {"WLK_ENROLL": "Anna=/var/lib/wlk/anna.wav", "WLK_STATE_VOLUME": str(state), "WLK_DIARIZATION": "true"}
+    file = "/var/lib/wlk/voices/own.pt"
+    asked, _ = started(tmp_path, "docker", "base", **site)
+    assert " --env WLK_ENROLL " in asked
+    asked, said = started(tmp_path, "docker", "base", "--aside", **site, WLK_DIARIZATION_FILE=file)
+    assert f"no such file: {state}/voices/own.pt" in said
+    (state / "voices" / "own.pt").touch()
+    asked, _ = started(tmp_path, "docker", "base", "--aside", **site, WLK_DIARIZATION_FILE=file)
+    assert "WLK_ENROLL" not in asked and f" --volume {state}/voices/own.pt:{file}:ro " in asked
+    assert " --env WLK_DIARIZATION_FILE " in asked and " --env WLK_DIARIZATION " in asked
+
+
+def test_names_that_were_found_are_none_that_were_asked_for(tmp_path: Path) -> None:
+    asked, _ = started(tmp_path, "docker", "base", WLK_TLS_NAMES="box.example")
+    assert " --env WLK_TLS_NAMES " in asked
+    [found] = [word for word in asked.split() if word.startswith("WLK_TLS_HOST_NAMES=")]
+    assert socket.gethostname() in found and "box.example" not in found
+
+
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     found, problems = find_engine()
@@ -184,7 +204,7 @@ def port() -> int:
 def ready(port: int) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while time.monotonic() < give_up:
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
         try:

@@ -256,6 +256,19 @@ def test_a_port_that_the_engine_has_lost_count_of_is_freed_once(
     assert (root / "restarts").exists() is restarted
 
 
+def test_a_server_that_does_not_come_to_serve_in_time_says_why(installed: Installed) -> None:
+    root = installed.root
+    shutil.copy(ROOT / "systemd/wlk.env", root / "config/wlk.env")
+    put(root / "bin", "docker", 'case "$*" in *--ready) exit 1 ;; *health*) echo "loading (503)"; exit 1 ;; esac')
+    with subprocess.Popen(["sleep", "600"]) as server:
+        try:
+            done = installed.step("ready", MAINPID=str(server.pid), WLK_START_SECONDS="1", WLK_ENGINE="docker")
+        finally:
+            server.kill()
+    assert done.returncode == 1
+    assert "did not start: it was not ready after 1 s: " in done.stdout + done.stderr
+
+
 def test_systemd_hears_that_all_is_well_only_while_the_server_says_so(installed: Installed) -> None:
     """While it starts, too; and nobody asks any more when its process is gone."""
     root = installed.root

@@ -195,6 +195,14 @@ def test_a_name_outside_the_constraints_makes_a_new_ca_that_keeps_the_old_names(
         shake_hands(serving(files_in(tmp_path)), name, files_in(tmp_path).authority)
 
 
+def test_a_name_that_is_not_ascii_is_left_to_the_server(tmp_path: Path) -> None:
+    """A browser asks for its ASCII form, which needs tables that a shell doesn't have."""
+    ran = wlk_cert("--dir", tmp_path, "--names", "bücher.example,box.example")
+    assert ran.returncode == 0 and "warning: --names: bücher.example is left to the server" in ran.stderr
+    assert x509.DNSName("box.example") in alternatives(loaded(files_in(tmp_path).certificate))
+    stands(files_in(tmp_path))
+
+
 def test_found_addresses_outside_are_left_out_for_the_cas_sake(tmp_path: Path) -> None:
     put_ours(tmp_path, [name for name in subject_names() if isinstance(name, x509.DNSName)])
     assert "the CA stays" in done("--dir", tmp_path)

@@ -26,12 +26,17 @@ DESKTOP = (1280, 800)
 PHONE = (360, 740)
 
 
+_NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+"""What Chromium makes of all loading when the machine's interfaces change, as when tests beside it start containers."""
+
+
 class Browser(Page):
     """Chromium with the page in it."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
         self._scripts: list[str] = []
+        self._complaints: list[str] = []
 
     def open(self, url: str, *, before: str = "") -> None:
         """Load a page afresh; ``before`` is a script that runs first in it. Nothing is left of earlier pages."""
@@ -43,8 +48,12 @@ class Browser(Page):
         emptied = "sessionStorage.clear();" if url.startswith("http") else ""
         added = self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": emptied + before})
         self._scripts = [added["identifier"]]
-        self.driver.get_log("browser")
-        self.driver.get(url)
+        for _ in range(3):
+            self.driver.get_log("browser")
+            self.driver.get(url)
+            self._complaints = self._logged()
+            if not any(_NETWORK_CHANGED in complaint for complaint in self._complaints):
+                break
 
     def __getitem__(self, name: str) -> WebElement:
         return self.driver.find_element(By.ID, name)
@@ -89,6 +98,10 @@ class Browser(Page):
 
     def complaints(self) -> list[str]:
         """What the browser's console has as errors since the page was opened."""
+        self._complaints += self._logged()
+        return self._complaints
+
+    def _logged(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 

@@ -6,27 +6,13 @@ import pytest
 from appliance.pair.locate import Pair, open_pair
 from tests.conftest import Spoken
 from tests.server.browsing import DESKTOP, Browser, chromium
-from tests.server.running import Running, model_flags, pcm, running
-
-
-@pytest.fixture(scope="session")
-def flags(base_pair: Pair, vad_file: Path) -> list[str]:
-    """Flags that name the real models."""
-    return model_flags(base_pair, vad_file)
+from tests.server.running import Running, pcm, running
 
 
 @pytest.fixture
 def pair(small_pair: tuple[Path, Path]) -> Pair:
     """A small pair, to be looked at and not to be loaded."""
     return open_pair(*small_pair)
-
-
-@pytest.fixture(scope="session")
-def server(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A ready server with the real base model and TLS, shared by tests that leave it as it is."""
-    with running(["--max-sessions", "3", *flags], tmp_path_factory.mktemp("state")) as started:
-        started.wait_for("ready: base")
-        yield started
 
 
 @pytest.fixture(scope="session")

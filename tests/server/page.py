@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+PATIENCE_S = 120.0
+
 _SAID = """
 const without = (p) => [...p.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join("");
 return [...document.querySelectorAll("#committed .line:not(.unsure) .said")].map(without).join(" ");
@@ -32,7 +34,7 @@ class Page(ABC):
         """Committed text without times and names."""
         return str(self.run(_SAID))
 
-    def until(self, done: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+    def until(self, done: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + timeout_s
         while not done():
             if time.monotonic() > deadline:
@@ -40,10 +42,10 @@ class Page(ABC):
                 raise AssertionError(f"not seen: {what}; the page shows {shown!r}; complaints: {self.complaints()}")
             time.sleep(0.05)
 
-    def until_text(self, name: str, wanted: str, timeout_s: float = 30) -> None:
+    def until_text(self, name: str, wanted: str, timeout_s: float = PATIENCE_S) -> None:
         self.until(lambda: wanted in self.text(name), f"{wanted!r} in {name}", timeout_s)
 
-    def until_said(self, count: int, timeout_s: float = 30) -> None:
+    def until_said(self, count: int, timeout_s: float = PATIENCE_S) -> None:
         """Until that many words are committed."""
         self.until(lambda: len(self.said().split()) >= count, f"{count} words", timeout_s)
 

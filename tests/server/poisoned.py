@@ -1,6 +1,6 @@
-"""A server as it is, but that its process for inference dies of Welsh. Run before its own command: ``poisoned.py CMD``.
+"""A server as it is, but that its process for inference dies of Welsh, and those that decode sound of some bytes.
 
-Run with ``--worker`` it is that process.
+Run before its own command: ``poisoned.py CMD``. With ``--worker`` it is the process for inference.
 """
 
 import ctypes
@@ -8,9 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from appliance.cli import main
+from appliance.speech.audio import apart
 from appliance.speech.config import EngineConfig
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.inference import keeper, worker
+from tests.speech.audio import poisoned
 
 POISON = "cy"
 
@@ -34,4 +36,5 @@ if __name__ == "__main__":
         worker.main(load)
     else:
         keeper.Keeper.__init__.__defaults__ = ((sys.executable, "-m", "tests.server.poisoned", "--worker"),)
+        apart.Decoders.__init__.__defaults__ = ((sys.executable, "-m", poisoned.__name__),)
         sys.exit(main(sys.argv[sys.argv.index("serve") :]))

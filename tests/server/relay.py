@@ -19,7 +19,7 @@ class Relay:
 
     def cut(self) -> None:
         """All connections break at once, without a word."""
-        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(60)
 
     def freeze(self) -> None:
         """Nothing more goes through, and nobody is told: as a network that went away. New connections hang too."""
@@ -82,8 +82,8 @@ def relayed(port: int) -> Iterator[Relay]:
     thread = threading.Thread(target=relay.run, args=(ready,))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(60)
         yield relay
     finally:
         relay.stop()
-        thread.join(10)
+        thread.join(60)

@@ -25,10 +25,10 @@ from appliance.pair.locate import Pair
 from appliance.server.app import create_app
 from appliance.server.certificate import Certificate
 from appliance.server.headers import HEADERS
-from appliance.server.main import bind
+from appliance.server.listening import bind
 from appliance.server.service import Service
 from appliance.server.tls import harden
-from appliance.server.wire import Requests, Wire
+from appliance.server.wire import Wire, requests_at
 from appliance.speech.audio.file import decode_file
 from appliance.speech.audio.pcm import s16le
 from appliance.words import word_errors as count_errors
@@ -66,7 +66,7 @@ class Running:
     def asr(self) -> str:
         return self.url.replace("http", "ws", 1) + "asr"
 
-    def wait_for(self, pattern: str, timeout_s: float = 60.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout_s: float = 300.0) -> re.Match[str]:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             for line in list(self.lines):
@@ -77,26 +77,36 @@ class Running:
             time.sleep(0.02)
         raise AssertionError(f"{pattern!r} not in:\n{''.join(self.lines)}\nstatus {self.process.poll()}")
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
+
+
+def serving(flags: Sequence[str], state_dir: Path) -> list[str]:
+    """The command of a server on a free loopback port."""
+    command = [sys.executable, "-m", "appliance", "serve", "--host", "127.0.0.1", "--port", "0"]
+    return [*command, "--state-dir", str(state_dir), *flags]
 
 
 @contextlib.contextmanager
 def running(
     flags: Sequence[str], state_dir: Path, *, env: dict[str, str] | None = None, wrapper: Sequence[str] = ()
 ) -> Iterator[Running]:
-    """Start ``serve`` on a free loopback port; stopped, or killed, at the end."""
-    command = [*wrapper, sys.executable, "-m", "appliance", "serve", "--host", "127.0.0.1", "--port", "0"]
-    command += ["--state-dir", str(state_dir), *flags]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env or environment())
+    """Start ``serve`` on a free loopback port; stopped, or killed, at the end.
+
+    In a session of its own, as in a container: its threads of low priority give way to its others, not to other tests.
+    """
+    command = [*wrapper, *serving(flags, state_dir)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=env or environment(), start_new_session=True
+    )
     server = Running(process, state_dir)
     assert process.stderr is not None
     reader = threading.Thread(target=server.lines.extend, args=(process.stderr,), daemon=True)
     reader.start()
     try:
-        server.url = server.wait_for(r"listening on ([^\s\"]+)", 20.0)[1]
+        server.url = server.wait_for(r"listening on ([^\s\"]+)", 120.0)[1]
         yield server
     finally:
         try:
@@ -111,19 +121,20 @@ def running(
 @contextlib.contextmanager
 def served(service: Service, files: Certificate | None = None, **more: Any) -> Iterator[int]:
     """The application on a port of loopback, under TLS with ``files``; its models are never loaded."""
-    listener = bind("127.0.0.1", 0)
+    listener = bind("127.0.0.1", 0, shakes_hands=files is not None)
     under_tls: dict[str, Any] = {}
     if files:
         under_tls = {"ssl_certfile": files.certificate, "ssl_keyfile": files.key}
         under_tls["ssl_context_factory"] = lambda config, make: harden(make())
     options: dict[str, Any] = {"ws": Wire, "lifespan": "off", "log_config": None, "access_log": False}
-    options |= {"http": Requests, "headers": list(HEADERS.items()), "server_header": False, **under_tls, **more}
+    options |= {"http": requests_at(listener), "headers": list(HEADERS.items()), "server_header": False}
+    options |= {**under_tls, **more}
     config = uvicorn.Config(create_app(service, lambda: None), **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.01)
         yield listener.getsockname()[1]
@@ -136,9 +147,40 @@ def served(service: Service, files: Certificate | None = None, **more: Any) -> I
 def refused_start(flags: Sequence[str], env: dict[str, str] | None = None) -> tuple[int, str]:
     """Status and stderr of a ``serve`` that must not come up."""
     command = [sys.executable, "-m", "appliance", "serve", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, env=env or environment(), timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=env or environment(), timeout=300, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
+
+
+def children(pid: int) -> list[int]:
+    """The processes that any of its threads has started."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended
+            found += map(int, file.read_text().split())
+    return found
+
+
+def child(server: Running, module: str) -> int:
+    """The process of a server that runs this module; 0 where there is none."""
+    for pid in children(server.process.pid):
+        with contextlib.suppress(OSError):
+            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+    return 0
+
+
+def decoding(server: Running) -> int:
+    """How many processes decode containers for it now."""
+    forker = child(server, "audio.forkserver")
+    return len(children(forker)) if forker else 0
+
+
+def wait_decoding(server: Running, count: int, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while decoding(server) != count:
+        assert time.monotonic() < deadline, f"{decoding(server)} processes decode, not {count}"
+        time.sleep(0.02)
 
 
 def trusting(server: Running) -> ssl.SSLContext:
@@ -157,7 +199,7 @@ def trusting(server: Running) -> ssl.SSLContext:
 def opened(server: Running, query: str = "", path: str = "asr", **options: Any) -> ClientConnection:
     secure = trusting(server) if server.url.startswith("https") else None
     url = server.url.replace("http", "ws", 1) + path + query
-    return connect(url, ssl=secure, max_size=None, compression=None, proxy=None, open_timeout=20, **options)
+    return connect(url, ssl=secure, max_size=None, compression=None, proxy=None, open_timeout=60, **options)
 
 
 def pcm(path: Path) -> bytes:
@@ -201,7 +243,7 @@ def field_client(socket: ClientConnection, chunks: Sequence[bytes], *, pace_s: f
     sender.start()
     with contextlib.suppress(ConnectionClosed):
         while True:
-            messages.append(json.loads(socket.recv(timeout=60)))
+            messages.append(json.loads(socket.recv(timeout=300)))
             if messages[-1].get("type") == "ready_to_stop":
                 break
     if messages[-1].get("type") != "ready_to_stop":
@@ -222,6 +264,13 @@ def word_errors(said: str, heard: str) -> int:
     return count_errors(said, heard).errors
 
 
-def receive(socket: ClientConnection, timeout_s: float = 30.0) -> Message:
+def word_errors_so_far(said: Sequence[str], heard: str) -> int:
+    """Where the first of these texts was to be heard, and whoever ended it late may have heard some more of them."""
+    words = " ".join(said).split()
+    count = max(len(said[0].split()), len(heard.split()))
+    return word_errors(" ".join(words[:count]), heard)
+
+
+def receive(socket: ClientConnection, timeout_s: float = 120.0) -> Message:
     message: Message = json.loads(socket.recv(timeout=timeout_s))
     return message

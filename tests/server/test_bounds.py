@@ -25,7 +25,7 @@ MIB = 2**20
 @pytest.fixture(scope="module")
 def strict(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Two places, and little patience with clients that are gone."""
-    own = ["--no-tls", "--max-sessions", "2", "--client-timeout-s", "1", *flags]
+    own = ["--no-tls", "--max-sessions", "2", "--client-timeout-s", "3", *flags]
     with running(own, tmp_path_factory.mktemp("strict")) as server:
         server.wait_for("ready: base")
         yield server

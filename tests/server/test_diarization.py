@@ -130,7 +130,7 @@ def test_no_word_is_taken_back_nor_waits_long(telling: Running, talk: Talk) -> N
         count = len("".join(said).split()) + len(transcript.undiarized.split())
         assert count >= before
         before = count
-    assert max(waits) < 5 and before > 30
+    assert max(waits) < 10 and before > 30
     figures = httpx2.get(f"{telling.url}metrics").text
     lags = [sample.value for family in text_string_to_metric_families(figures) for sample in family.samples
             if sample.name == "wlk_diarization_lag_seconds_count"]  # fmt: skip
@@ -147,7 +147,7 @@ def test_speakers_of_a_file(telling: Running, talk: Talk, tmp_path: Path) -> Non
     save(tmp_path / "talk.wav", talk.samples)
     with (tmp_path / "talk.wav").open("rb") as file:
         files, fields = {"audio_file": file}, {"max_speakers": "2"}
-        answer = httpx2.post(f"{telling.url}transcribe", files=files, data=fields, timeout=120).json()
+        answer = httpx2.post(f"{telling.url}transcribe", files=files, data=fields, timeout=600).json()
     segments = answer["segments"]
     assert {segment["speaker"] for segment in segments} == {"Jane", "SPEAKER_01"}
     prose, verse = words_of(segments, "Jane"), words_of(segments, "SPEAKER_01")
@@ -163,7 +163,7 @@ def test_readers_on_the_page(telling: Running, talk: Talk, tmp_path: Path) -> No
         browser.open(telling.url)
         browser.start()
         who = "return [...document.querySelectorAll('#committed .line')].map((line) => line.dataset.tone)"
-        browser.until(lambda: {"0", "1"} <= set(browser.run(who)), "two speakers", timeout_s=60)
+        browser.until(lambda: {"0", "1"} <= set(browser.run(who)), "two speakers")
         browser.until_text("committed", "Speaker 2")
         browser.until(lambda: "Jane" in browser.text("committed"), "a name")
         browser.screenshot("desktop-speakers")
@@ -197,7 +197,7 @@ def test_sortformer_serves_a_stream(flags: list[str], tiny_sortformer: Path, tal
     env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "build" / "nemo")]))
     flags = [*own, "--diarization-file", str(tiny_sortformer), *flags]
     with running(flags, tmp_path, env=env) as server:
-        server.wait_for("speakers: sortformer ready", 120.0)
+        server.wait_for("speakers: sortformer ready")
         server.wait_for("ready: base")
         config, messages = streamed(server, talk.samples[: 12 * SAMPLE_RATE_HZ])
     assert config["diarization"] is True and messages[-1] == {"type": "ready_to_stop"}

@@ -105,7 +105,7 @@ def test_what_is_no_http_any_more_after_its_answer_ends_the_connection_and_nothi
 
 def test_too_many_connections_are_answered_with_them(service: Service) -> None:
     with served(service, limit_concurrency=1) as port:
-        check(asked(port, "/healthz"), 503)
+        check(asked(port, "/"), 503)
 
 
 def test_a_refused_handshake_has_them(port: int) -> None:

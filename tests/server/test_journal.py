@@ -129,13 +129,14 @@ def test_what_clients_were_told_outlives_a_kill(
             assert config["journal"] is True
             listener = Listener(socket, audio)
             listener.until(15)
+            time.sleep(PROMISE_S + 0.1)
             # It says itself when it is late; here it says that it is not.
             until_journal(server, "writing")
             asked = time.monotonic()
             until_journal(server, "writing")
             server.process.kill()
             listener.join()
-        server.process.wait(20)
+        server.process.wait(60)
     before = [words for at, words in listener.told if at < asked - PROMISE_S]
     (found,) = kept(journal)
     assert len(before[-1]) >= 5

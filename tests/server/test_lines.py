@@ -32,6 +32,7 @@ class Peer:
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.got: list[str] = []
         self.gone = False
+        self.closed = False
         self.takes = asyncio.Event()
         self.takes.set()
         scope = {"type": "websocket", "headers": [], "query_string": b""}
@@ -48,6 +49,8 @@ class Peer:
     async def _take(self, message: Any) -> None:
         if self.gone:
             raise OSError("gone")
+        if self.closed:
+            raise RuntimeError("Unexpected ASGI message 'websocket.send', after sending 'websocket.close'.")
         await self.takes.wait()
         self.got.append(message["text"])
 
@@ -108,7 +111,9 @@ def test_leaving_a_line_wakes_who_sends_to_one_that_takes_nothing() -> None:
     run(test)
 
 
-def test_what_can_not_be_sent_ends_the_line_and_nothing_else() -> None:
+def test_after_what_can_not_be_sent_nothing_is_and_how_it_was_closed_is_still_read() -> None:
+    """A client that closes for good while its server is behind is not waited for."""
+
     async def test() -> None:
         peer = Peer()
         await peer.line.send("one")
@@ -116,7 +121,11 @@ def test_what_can_not_be_sent_ends_the_line_and_nothing_else() -> None:
         await peer.line.send("two")
         peer.gone = False
         await peer.line.send("three")
-        assert peer.got == ["one"] and isinstance(told(peer.line), WebSocketDisconnect)
+        assert peer.got == ["one"] and not peer.line.over.done()
+        peer.close(1000)
+        with pytest.raises(WebSocketDisconnect):
+            await peer.line.receive(10)
+        assert isinstance(gone := told(peer.line), WebSocketDisconnect) and gone.code == 1000
 
     run(test)
 
@@ -190,6 +199,41 @@ def test_the_window_goes_on_where_the_waiting_was_cancelled() -> None:
     run(test)
 
 
+def test_who_comes_as_the_server_stops_is_told_of_the_restart_and_waited_for() -> None:
+    async def test() -> None:
+        lines, late = Lines(Peer().line), Peer()
+        lines.allow(60)
+        lines.line.leave(BROKEN)
+        lines.come(late.line)
+        lines.end(Close.RESTART)
+        assert told(late.line) is Close.RESTART
+        told(lines.line)
+        waiting = asyncio.create_task(lines.closed())
+        for line in (late.line, lines.line):
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            line.closed.set()
+        await waiting
+
+    run(test)
+
+
+def test_a_line_that_uvicorn_closed_takes_nothing_and_says_why_when_it_is_read() -> None:
+    """After a frame that is none: under TLS the end of the connection comes later."""
+
+    async def test() -> None:
+        peer = Peer()
+        peer.closed = True
+        await peer.line.send("one")
+        assert not peer.line.over.done()
+        peer.close(1009)
+        with pytest.raises(WebSocketDisconnect):
+            await peer.line.receive(5)
+        assert isinstance(gone := told(peer.line), WebSocketDisconnect) and gone.code == 1009
+
+    run(test)
+
+
 def test_a_session_is_found_by_its_own_id_and_token_while_it_lasts() -> None:
     async def test() -> None:
         kept = Kept()
@@ -231,7 +275,43 @@ def test_a_proxy_is_told_before_the_handshake_that_the_session_is_not_here(pair:
         assert refused.value.response.status_code == 503
         assert json.loads(refused.value.response.body or b"")["code"] == "unknown_session"
         with connect(address, **asked) as socket:  # type: ignore[arg-type]
-            assert json.loads(socket.recv(timeout=10))["code"] == "unknown_session"
+            assert json.loads(socket.recv(timeout=60))["code"] == "unknown_session"
             with pytest.raises(ConnectionClosed):
-                socket.recv(timeout=10)
+                socket.recv(timeout=60)
             assert (socket.close_code, socket.subprotocol) == (1008, "wlk")
+
+
+class Failing:
+    """A connection with a fault of ours."""
+
+    def __init__(self, *given: object) -> None: ...
+    def stop(self) -> None: ...
+    async def run(self) -> Close:
+        raise RuntimeError("nobody expected this")
+
+
+def test_a_fault_in_a_session_is_told_to_its_client_and_ends_that_session(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("appliance.server.asr.Connection", Failing)
+    monkeypatch.setattr(Service, "check_place", lambda service: None)
+    service = Service(Settings(), pair, pair.encoder_dir)
+    with served(service) as port:
+        for _ in range(2):
+            with connect(f"ws://127.0.0.1:{port}/asr", proxy=None) as socket:
+                told = json.loads(socket.recv(timeout=60))
+                assert told["code"] == "internal" and told["hint"] and "expected" not in json.dumps(told)
+                with pytest.raises(ConnectionClosed):
+                    socket.recv(timeout=60)
+                assert socket.close_code == 1011
+        assert service.report()["sessions"] == 0
+    assert caplog.text.count("RuntimeError: nobody expected this") == 2, "where it was is in the log"
+
+
+def test_nothing_is_made_for_a_client_that_gets_no_place(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr("appliance.server.asr.Connection", lambda *given: made.append(given))
+    service = Service(Settings(), pair, pair.encoder_dir)
+    with served(service) as port, connect(f"ws://127.0.0.1:{port}/asr", proxy=None) as socket:
+        assert json.loads(socket.recv(timeout=60))["code"] == "not_ready"
+    assert made == []

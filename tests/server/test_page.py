@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Spoken, missing
 from tests.server.browsing import PHONE, Browser, chromium
 from tests.server.certificates import put_foreign
-from tests.server.running import Running, opened, pcm, receive, running, word_errors
+from tests.server.running import Running, opened, pcm, receive, running, word_errors, word_errors_so_far
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -181,14 +181,14 @@ def test_words_said_over_a_dead_link_are_heard_once(
         server.process.send_signal(signal.SIGSTOP)
         listener.until_text("lag", "late")
         assert listener.text("status") == "Listening"
-        listener.until_text("status", "Disconnected", 15)
+        listener.until_text("status", "Disconnected")
         assert listener.frame() == "trouble" and "last minute of sound is kept" in listener.text("notice")
         server.process.send_signal(signal.SIGCONT)
         listener.until_text("status", "Listening")
         listener.until(lambda: "connection was lost here" in listener.text("committed"), "where it was lost")
         assert "missing" not in listener.text("committed")
         text = " ".join(spoken.transcript for spoken in librivox)
-        listener.until_said(len(text.split()) - 4, 60)
+        listener.until_said(len(text.split()) - 4)
         listener.stop()
         assert word_errors(text, listener.said()) <= 10
 
@@ -203,15 +203,15 @@ def test_stop_on_a_dead_link_keeps_what_was_said(
         begun = time.monotonic()
         listener.until_said(3)
         server.process.send_signal(signal.SIGSTOP)
-        time.sleep(len(pcm(librivox[0].path)) / 32000 - (time.monotonic() - begun) + 0.5)
+        time.sleep(max(0.0, len(pcm(librivox[0].path)) / 32000 - (time.monotonic() - begun) + 0.5))
         listener.click("toggle")
         listener.until_text("status", "Finishing")
-        listener.until_text("status", "Disconnected", 15)
+        listener.until_text("status", "Disconnected")
         assert "Press Stop again" in listener.text("notice")
         server.process.send_signal(signal.SIGCONT)
         listener.until_text("status", "Ready")
         assert listener.text("notice") == ""
-        assert word_errors(librivox[0].transcript, listener.said()) <= 5
+        assert word_errors_so_far([spoken.transcript for spoken in librivox], listener.said()) <= 5
 
         listener.start()
         listener.until_said(len(listener.said().split()) + 3)
@@ -235,7 +235,7 @@ def test_recorder_that_lost_its_server_tells_all_that_is_missing(
         listener.start()
         listener.until_said(3)
         server.process.send_signal(signal.SIGSTOP)
-        listener.until_text("status", "Disconnected", 15)
+        listener.until_text("status", "Disconnected")
         assert "What you say now is not heard" in listener.text("notice")
         server.process.send_signal(signal.SIGCONT)
         listener.until_text("status", "Listening")
@@ -294,8 +294,10 @@ def test_token_is_asked_for_once_and_stays_out_of_the_address(strict: Running, b
         browser.until_text("notice", "The server needs a token")
         browser.until(lambda: browser.run("return document.activeElement.id") == "token", "the token's field")
         browser["token"].send_keys(given)
+        browser.run("window.tried = sockets.length")
         browser["token"].submit()
-        browser.until(lambda: not browser["token"].is_displayed(), "an attempt")
+        # the field itself is back with the refusal, maybe sooner than anyone sees it go
+        browser.until(lambda: browser.run("return sockets.length > tried"), "an attempt")
     browser.until_text("status", "Listening")
     browser.stop()
     browser.start()

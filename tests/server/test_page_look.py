@@ -16,7 +16,8 @@ window.WebSocket = class extends WebSocket {
 };
 """
 _FEED = """
-const [lines, done] = arguments;
+const [lines] = arguments;
+globalThis.fed = null;
 (async () => {
   const box = document.getElementById("transcript");
   const clock = (second) => `${Math.floor(second / 3600)}:${Math.floor(second / 60) % 60}:${(second % 60).toFixed(2)}`;
@@ -55,7 +56,7 @@ const [lines, done] = arguments;
   }
   const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 2;
   return { times, mutations, lines: document.querySelectorAll("#committed .line").length, atEnd };
-})().then(done, (error) => done({ error: String(error) }));
+})().then((told) => { globalThis.fed = told; }, (error) => { globalThis.fed = { error: String(error) }; });
 """
 
 
@@ -64,8 +65,9 @@ def feed(browser: Browser, lines: int) -> dict[str, list[float]]:
     browser.until(lambda: browser["toggle"].is_enabled(), "a button to start with")
     browser.click("toggle")
     browser.until(lambda: browser.frame() == "live", "a live page")
-    browser.driver.set_script_timeout(60)
-    told: dict[str, list[float]] = browser.driver.execute_async_script(_FEED, lines)
+    browser.run(_FEED, lines)
+    browser.until(lambda: bool(browser.run("return globalThis.fed !== null")), f"{lines} lines", 300)
+    told: dict[str, list[float]] = browser.run("return globalThis.fed")
     assert "error" not in told, told
     return told
 

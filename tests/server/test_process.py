@@ -1,6 +1,8 @@
 """Starting, refusing to start, readiness, TLS, tokens: a real process each time."""
 
 import json
+import re
+import resource
 import socket as sockets
 import ssl
 import stat
@@ -16,8 +18,9 @@ from websockets.typing import Subprotocol
 
 from appliance.pair.locate import Pair
 from appliance.server.app import web_assets
+from tests.conftest import missing
 from tests.server.certificates import loaded, put_foreign
-from tests.server.running import Running, environment, opened, receive, refused_start, running, trusting
+from tests.server.running import Running, children, environment, opened, receive, refused_start, running, trusting
 
 pytestmark = pytest.mark.model
 
@@ -26,7 +29,7 @@ def get(server: Running, path: str) -> tuple[int, dict[str, object], dict[str, s
     request = urllib.request.Request(server.url.rstrip("/") + path)
     context = trusting(server) if server.url.startswith("https") else None
     try:
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
             return answer.status, json.loads(answer.read()), dict(answer.headers)
     except urllib.error.HTTPError as error:
         with error:
@@ -41,7 +44,7 @@ def test_port_is_open_before_the_model_is_loaded(flags: list[str], tmp_path: Pat
         with opened(server) as socket:
             error = receive(socket)
             with pytest.raises(ConnectionClosed):
-                socket.recv(timeout=10)
+                socket.recv(timeout=60)
             assert socket.close_code == 1013
         assert error["code"] == "not_ready" and error["retry_after_s"] > 0
         server.wait_for("ready: base")
@@ -119,7 +122,7 @@ def test_token(flags: list[str], tmp_path: Path) -> None:
             with opened(server, query) as socket:
                 error = receive(socket)
                 with pytest.raises(ConnectionClosed):
-                    socket.recv(timeout=10)
+                    socket.recv(timeout=60)
                 assert error["code"] == "unauthorized" and socket.close_code == 1008
         with opened(server, f"?token={secret}") as socket:
             assert receive(socket)["type"] == "config"
@@ -134,7 +137,8 @@ def test_clients_with_names_have_so_many_places_each(flags: list[str], tmp_path:
     file = tmp_path / "tokens"
     file.write_text("anna: correct-horse\nbert: battery-staple\n")
     file.chmod(0o600)
-    more = ["--no-tls", "--token-file", str(file), "--max-sessions-per-client", "1", "--log-level", "debug"]
+    places = ["--max-sessions", "4", "--max-sessions-per-client", "1"]
+    more = ["--no-tls", "--token-file", str(file), *places, "--log-level", "debug"]
     with running([*more, *flags], tmp_path / "state") as server:
         server.wait_for("ready: base")
         header = {"Authorization": "Bearer correct-horse"}
@@ -144,7 +148,7 @@ def test_clients_with_names_have_so_many_places_each(flags: list[str], tmp_path:
             with opened(server, "?token=correct-horse") as again:
                 error = receive(again)
                 with pytest.raises(ConnectionClosed):
-                    again.recv(timeout=10)
+                    again.recv(timeout=60)
                 assert again.close_code == 1013
             assert error["code"] == "too_many_sessions" and "anna has 1 sessions" in error["message"]
             assert error["retry_after_s"] > 0
@@ -207,9 +211,9 @@ def test_port_in_use(flags: list[str], tmp_path: Path) -> None:
 
 
 def test_unreadable_certificate(flags: list[str], tmp_path: Path) -> None:
-    missing = str(tmp_path / "none.pem")
-    status, said = refused_start([*flags, "--tls-cert", missing, "--tls-key", missing])
-    assert status != 0 and missing in said and "hint" in said
+    none = str(tmp_path / "none.pem")
+    status, said = refused_start([*flags, "--tls-cert", none, "--tls-key", none])
+    assert status != 0 and none in said and "hint" in said
 
 
 def test_unwritable_state_folder(flags: list[str], tmp_path: Path) -> None:
@@ -231,6 +235,23 @@ def test_damaged_model_ends_the_server(base_pair: Pair, vad_file: Path, tmp_path
 def test_default_language_the_model_lacks_ends_the_server(flags: list[str]) -> None:
     status, said = refused_start([*flags, "--no-tls", "--host", "127.0.0.1", "--port", "0", "--language", "tlh"])
     assert status == 1 and "tlh" in said
+
+
+def test_as_many_files_may_be_open_as_the_machine_allows(flags: list[str], tmp_path: Path) -> None:
+    """A connection is one, and each has some more."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096:
+        missing("a limit of open files of 4096 or more")
+    few = ["sh", "-c", 'ulimit -Sn 128; ulimit -Hn 4096; exec "$@"', "sh"]
+    with running(["--no-tls", *flags], tmp_path, wrapper=few) as server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+        assert re.search(r"^Max open files +4096 +4096 ", limits, re.MULTILINE)
+
+
+def test_a_crash_leaves_no_memory_on_a_disk(server: Running) -> None:
+    """Neither of the server nor of those that it starts; a limit of 1 keeps also from programs that would take it."""
+    for pid in (server.process.pid, *children(server.process.pid)):
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"^Max core file size +1 +1 ", limits, re.MULTILINE), limits
 
 
 def test_misspelt_variable_is_remarked(flags: list[str], tmp_path: Path) -> None:
@@ -256,5 +277,5 @@ def test_for_a_proxy_a_refusal_comes_before_the_handshake(flags: list[str], tmp_
             with opened(server) as second:
                 assert receive(second)["code"] == "over_capacity"
                 with pytest.raises(ConnectionClosed):
-                    second.recv(timeout=10)
+                    second.recv(timeout=60)
                 assert second.close_code == 1013

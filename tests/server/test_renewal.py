@@ -96,6 +96,14 @@ def test_a_name_outside_the_constraints_needs_a_new_ca(tmp_path: Path) -> None:
     assert below.why == "mic.box.example was added" and below.authority is not None
 
 
+def test_addresses_of_the_host_that_come_later_need_no_new_ca(tmp_path: Path) -> None:
+    """What `run_wlk.sh` finds: a public address of a container's machine is as one of its own."""
+    put_ours(tmp_path)
+    found = plan(files_in(tmp_path), [], ["198.51.100.4", "192.168.251.9"])
+    assert found.why == "192.168.251.9 was added" and found.authority is not None
+    assert x509.IPAddress(ipaddress.ip_address("198.51.100.4")) in found.left_out
+
+
 def test_found_addresses_outside_are_left_out_for_the_cas_sake(tmp_path: Path) -> None:
     """The CA of a device that was elsewhere: its names are the same, its public addresses others."""
     private = [name for name in NAMES if isinstance(name, x509.DNSName)]

@@ -90,6 +90,23 @@ if os.uname().machine == "x86_64":
 """)
 
 
+def test_no_hold_is_taken_of_a_process_that_is_not_sealed() -> None:
+    """Such as one that the engine starts in the same container, to ask after the server's health."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        run(f"""
+libc = ctypes.CDLL(None, use_errno=True)
+attach, get, memory = 16, 438, (101, 310, 311) if os.uname().machine == "x86_64" else (117, 270, 271)
+def denied(number, *words):
+    assert libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, words)) == -1
+    assert ctypes.get_errno() == errno.EACCES, (number, os.strerror(ctypes.get_errno()))
+denied(memory[0], attach, {other.pid}, 0, 0)
+for number in memory[1:]:
+    denied(number, {other.pid}, 0, 0, 0, 0, 0)
+denied(get, -1, 0, 0)
+""")
+        other.kill()
+
+
 def test_threads_that_ran_before_and_processes_that_come_after_are_sealed_too() -> None:
     run("""
 go.set()
@@ -156,6 +173,7 @@ def test_the_filter_of_each_kind_of_machine(kind: str) -> None:
         given = [3, 0, 0, 0]
         given[flags] = 0x20000000 | 0x4000
         assert decide(number, *given) == DENIED
+    assert {decide(number) for number in (438, *calls.holds)} == {DENIED}
     assert decide(0) == decide(calls.seccomp) == ALLOWED
     assert decision(rows, 0x40000003, calls.socket, socket.AF_UNIX) == UNKNOWN, "another machine's numbers"
 

@@ -1,7 +1,6 @@
 """What nobody but its client gets to know: tokens and what was said, in logs, addresses and lists of processes."""
 
 import base64
-import contextlib
 import re
 import stat
 import urllib.error
@@ -17,6 +16,7 @@ from tests.conftest import Spoken
 from tests.server.files.openapi_hooks import silence
 from tests.server.running import (
     Running,
+    children,
     committed,
     environment,
     field_client,
@@ -59,7 +59,7 @@ def talkative(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Ite
 def ask(server: Running, path: str, data: bytes | None = None, **headers: str) -> int:
     request = urllib.request.Request(server.url + path, data=data, headers=headers)
     try:
-        with urllib.request.urlopen(request, context=trusting(server), timeout=60) as answer:
+        with urllib.request.urlopen(request, context=trusting(server), timeout=600) as answer:
             answer.read()
             return int(answer.status)
     except urllib.error.HTTPError as error:
@@ -92,7 +92,7 @@ def test_neither_a_token_nor_a_word_is_in_the_log_and_no_token_in_a_list_of_proc
     assert ask(talkative, f"v1/audio/transcriptions?token={GUESS}", silence(), **form) == 401
     assert ask(talkative, f"nowhere?token={GUESS}") == 404 and ask(talkative, "metrics", **bearer) == 200
 
-    processes = [Path(f"/proc/{talkative.process.pid}"), *children(talkative.process.pid)]
+    processes = [Path(f"/proc/{pid}") for pid in (talkative.process.pid, *children(talkative.process.pid))]
     assert len(processes) >= 2, "the one for files runs too"
     for process in processes:
         line = (process / "cmdline").read_text(errors="replace")
@@ -107,14 +107,6 @@ def test_neither_a_token_nor_a_word_is_in_the_log_and_no_token_in_a_list_of_proc
     said = {word for word in re.findall("[a-z]+", f"{heard} {librivox[0].transcript}".lower()) if len(word) > 4}
     assert len(said) > 4, heard
     assert not said & set(re.findall("[a-z]+", log.lower()))
-
-
-def children(pid: int) -> list[Path]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):  # a thread that has ended
-            found += [Path(f"/proc/{child}") for child in (task / "children").read_text().split()]
-    return found
 
 
 @pytest.mark.parametrize("flag", ["--token=seen-by-all", "--tokens=anna: seen-by-all"])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import http.client
 import socket as sockets
 import ssl
 import struct
@@ -19,10 +20,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
-from appliance.server import wire
+from appliance.server import listening, wire
 from appliance.server.certificate import Certificate
-from appliance.server.main import bind
-from appliance.server.wire import Allowance, Requests, Wire
+from appliance.server.listening import bind
+from appliance.server.wire import Allowance, Wire, requests_at
 from tests.server.certificates import put_foreign
 
 PING_S = 0.4
@@ -40,6 +41,7 @@ class Behind:
     gone: threading.Event = field(default_factory=threading.Event)
     wires: list[Wire] = field(default_factory=list)
     port: int = 0
+    server: uvicorn.Server = field(init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -56,8 +58,9 @@ class Behind:
             if message["type"] == "websocket.disconnect":
                 self.gone.set()
                 return
-            if message.get("text") == "talk and leave":
+            if message.get("text") in ("talk", "talk and leave"):
                 await send({"type": "websocket.send", "bytes": bytes(16 * 1024 * 1024)})
+            if message.get("text") == "talk and leave":
                 return
 
     def received(self) -> list[bytes]:
@@ -65,26 +68,30 @@ class Behind:
 
 
 @contextlib.contextmanager
-def behind(ping_s: float = 60.0, tls: Certificate | None = None) -> Iterator[Behind]:
+def behind(
+    ping_s: float = 60.0, tls: Certificate | None = None, limit_concurrency: int | None = None
+) -> Iterator[Behind]:
     app = Behind()
     app.open.set()
-    listener = bind("127.0.0.1", 0)
+    listener = bind("127.0.0.1", 0, shakes_hands=tls is not None)
     app.port = listener.getsockname()[1]
     config = uvicorn.Config(
         app,
-        http=Requests,
+        http=requests_at(listener),
         ws=Wire,
         lifespan="off",
         log_config=None,
         ws_ping_interval=ping_s,
         ws_ping_timeout=ping_s,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=30,
+        limit_concurrency=limit_concurrency,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    app.server = server
     thread.start()
     try:
         until(lambda: server.started)
@@ -207,6 +214,37 @@ def test_what_was_sent_to_a_client_that_takes_nothing_does_not_outlive_its_sessi
         until(lambda: bool(app.wires) and app.wires[0].disconnected)
 
 
+def test_a_client_that_closed_first_is_closed_no_second_time(tmp_path: Path) -> None:
+    """Under TLS its connection lasts until it answers, which this one does not.
+
+    What fails in the server's thread fails the test.
+    """
+    with behind(tls=put_foreign(tmp_path)) as app, bare(app, tls=True) as leaving, bare(app, tls=True) as staying:
+        leaving.sendall(frame(Opcode.CLOSE, struct.pack("!H", 1000)))
+        until(app.gone.is_set)
+        app.server.should_exit = True
+        assert staying.recv(4) == b"\x88\x02" + struct.pack("!H", 1012)
+
+
+def test_a_client_that_takes_nothing_holds_no_stop_up() -> None:
+    with behind() as app, bare(app) as socket:
+        socket.sendall(frame(Opcode.TEXT, b"talk"))
+        until(lambda: bool(app.wires) and not app.wires[0].writable.is_set())
+        app.server.should_exit = True
+        until(lambda: app.wires[0].disconnected)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_message_and_a_close_at_once_leave_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, tls: bool
+) -> None:
+    with behind(tls=put_foreign(tmp_path) if tls else None) as app, bare(app, tls=tls) as socket:
+        socket.sendall(frame(Opcode.BINARY, b"audio") + frame(Opcode.CLOSE, struct.pack("!H", 1000)))
+        until(app.gone.is_set)
+        assert app.received() == [b"audio"]
+    assert not caplog.records
+
+
 def test_a_message_in_endless_fragments_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MAX_FRAMES_PER_S", 1_000_000)
     with behind() as app, opened(app) as socket:
@@ -271,6 +309,66 @@ def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatc
     with behind() as app, sockets.create_connection(("127.0.0.1", app.port), timeout=20) as connection:
         connection.sendall(sent)
         assert connection.recv(100) == b""
+
+
+def test_what_follows_an_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that goes on behind its answer, a byte now and then."""
+    monkeypatch.setattr(wire, "REQUEST_TIMEOUT_S", 0.5)
+    with behind() as app, sockets.create_connection(("127.0.0.1", app.port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert b" 200 " in connection.recv(1000)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 10:
+                connection.sendall(b"1\r\nx\r\n")
+                time.sleep(0.1)
+        assert time.monotonic() - began < 5
+
+
+def status_of(port: int, path: str) -> int:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
+def test_who_watches_is_answered_however_many_are_connected() -> None:
+    """Others are told, up to a bound; beyond that a connection is closed, unless it comes from here."""
+    far = ("127.0.0.9", 0)
+    with behind(limit_concurrency=20) as app, contextlib.ExitStack() as open_:
+        for _ in range(20 + wire.MORE_CONNECTIONS):
+            open_.enter_context(sockets.create_connection(("127.0.0.1", app.port), timeout=20, source_address=far))
+        assert [status_of(app.port, path) for path in ("/healthz", "/readyz", "/")] == [200, 200, 503]
+        one_more = open_.enter_context(sockets.create_connection(("127.0.0.1", app.port), 20, source_address=far))
+        with contextlib.suppress(ConnectionResetError):
+            assert one_more.recv(100) == b""
+        assert status_of(app.port, "/healthz") == 200
+
+
+def test_connections_that_never_finish_their_handshake_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing but the socket that accepts them knows of these. Who is through with it is in nobody's way."""
+    monkeypatch.setattr(listening, "MOST_STRANGERS", 3)
+    far = ("127.0.0.9", 0)
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with behind(tls=put_foreign(tmp_path)) as app, contextlib.ExitStack() as open_:
+
+        def silent() -> sockets.socket:
+            return open_.enter_context(sockets.create_connection(("127.0.0.1", app.port), 20, source_address=far))
+
+        through = trusting.wrap_socket(silent())
+        waiting = [silent() for _ in range(5)]
+        for one in waiting[:2]:
+            with contextlib.suppress(ConnectionResetError):
+                assert one.recv(100) == b""
+        through.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b" 200 " in through.recv(1000)
+        through.close()
+        last = trusting.wrap_socket(waiting[-1])
+        last.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b" 200 " in last.recv(1000)
+        last.close()
 
 
 def test_a_second_request_has_its_time_too(monkeypatch: pytest.MonkeyPatch) -> None:

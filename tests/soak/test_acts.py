@@ -1,21 +1,24 @@
 import random
 from collections import Counter
+from itertools import islice
 
-from appliance.soak.acts import TROUBLES, choose
-from appliance.soak.sounds import FORMS
+from appliance.soak.acts import TROUBLES, acts, choose
+from appliance.soak.sounds import EXACT, FORMS
 
 
 def test_a_seed_makes_the_same_choices() -> None:
-    one, other = random.Random("7 1"), random.Random("7 1")
-    assert [choose(one, 5) for _ in range(50)] == [choose(other, 5) for _ in range(50)]
-    assert [choose(one, 5) for _ in range(50)] != [choose(random.Random("7 2"), 5) for _ in range(50)]
+    first = list(islice(acts(7, 1, 5), 50))
+    assert list(islice(acts(7, 1, 5), 50)) == first
+    assert list(islice(acts(7, 2, 5), 50)) != first and list(islice(acts(8, 1, 5), 50)) != first
+    assert all(0 <= rest_s <= 2 for _, rest_s in first)
 
 
 def test_all_of_it_happens() -> None:
     chance = random.Random(1)
-    acts = [choose(chance, 5) for _ in range(1000)]
-    assert {act.play for act in acts} == set(range(5))
-    assert Counter(act.trouble for act in acts).keys() == TROUBLES.keys()
-    assert {act.form for act in acts} == set(FORMS)
-    assert {act.mode for act in acts} == {"diff", "full"} and {act.auto for act in acts} == {True, False}
-    assert all(0 < act.at < 1 and 0 < act.seconds < 10 for act in acts)
+    chosen = [choose(chance, 5) for _ in range(1000)]
+    assert {act.play for act in chosen} == set(range(5))
+    assert Counter(act.trouble for act in chosen).keys() == TROUBLES.keys()
+    assert {act.form for act in chosen} == set(FORMS)
+    assert not {act.form for act in chosen if act.trouble == "broken"} & set(EXACT)
+    assert {act.mode for act in chosen} == {"diff", "full"} and {act.auto for act in chosen} == {True, False}
+    assert all(0 < act.at < 1 and 0 < act.seconds < 10 for act in chosen)

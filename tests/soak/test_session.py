@@ -72,6 +72,25 @@ def test_in_a_container() -> None:
     assert (done.end, done.text) == ("done", "hello you")
 
 
+def test_sound_that_breaks_is_sent_on_and_refused() -> None:
+    sent = bytearray()
+
+    async def server(socket: ServerConnection) -> None:
+        await socket.send(CONFIG)
+        while data := await socket.recv():
+            assert isinstance(data, bytes)
+            sent.extend(data)
+            if len(sent) >= 24_000:
+                told = {"type": "error", "code": "unsupported_audio", "message": "no sound", "hint": "send some"}
+                await socket.send(json.dumps(told))
+                await socket.close(1007)
+                return
+
+    done = performed(server, replace(ACT, trouble="broken"))
+    assert (done.end, done.code) == ("broken", "unsupported_audio")
+    assert not any(sent[:12_000]) and any(sent[20_000:])
+
+
 @pytest.mark.parametrize("trouble", ["drop", "leave"])
 def test_a_cut_is_what_was_wanted(trouble: str) -> None:
     gone = []

@@ -27,10 +27,12 @@ held = resident_mb() - before
 closed = threading.Event()
 thread = threading.Thread(target=memory.trim_until, args=(closed,))
 thread.start()
-time.sleep(0.3)
+deadline = time.monotonic() + 30
+while resident_mb() - before >= 10 and time.monotonic() < deadline:
+    time.sleep(0.05)
 kept = resident_mb() - before
 closed.set()
-thread.join(5)
+thread.join(30)
 print(held, kept, thread.is_alive())
 """
 

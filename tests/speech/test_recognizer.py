@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from appliance.manifest import Manifest
 from appliance.pair.decoder_weights import load_decoder_weights
 from appliance.pair.locate import Pair
+from appliance.speech.audio.file import decode_file
 from appliance.speech.beam import Beam, beam_search
 from appliance.speech.ct2_recognizer import Ct2Recognizer
 from appliance.speech.decoder import DecoderCache, Row, Step, TextDecoder
@@ -17,6 +19,8 @@ from appliance.speech.linear import int8_available
 from appliance.speech.recognizer import Recognizer
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 from appliance.speech.window_pass import LIKELY
+from appliance.store import Store
+from tests.conftest import fetched
 
 pytestmark = pytest.mark.model
 
@@ -107,6 +111,19 @@ def test_a_margin_keeps_a_draft_that_is_nearly_as_likely(recognizer: Recognizer,
     assert ids(one(recognizer, kept)) == wrong
     assert ids(one(recognizer, replace(kept, firm=4))) == right, "only what is firm is kept"
     assert ids(one(recognizer, replace(kept, margin=0.01))) == right
+
+
+def test_a_search_that_begins_in_doubt_loses_no_sentence(
+    recognizer: Recognizer, manifest: Manifest, store: Store
+) -> None:
+    """The same was said before, so the first token has a dozen rivals that would end after a word or two."""
+    said = np.concatenate(list(decode_file(fetched(manifest.recording("es-pangrama"), store))))
+    before = recognizer.codec.encode(" el veloz murciélago indúcomia feliz cardillo y kiwi con la mundo")
+    for lead in (800, 2400, 4000):
+        window = np.pad(said, (lead, 4800))
+        request = replace(final(window), language="es", context=before, beam=5)
+        words = recognizer.codec.words(ids(one(recognizer, request)), "es")
+        assert len(words) >= 7, (lead, words)
 
 
 def test_text_runs_to_the_edge_only_when_no_audio_follows(recognizer: Recognizer, speech: list[Samples]) -> None:

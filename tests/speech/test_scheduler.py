@@ -101,7 +101,7 @@ def test_a_stream_to_its_end(scheduled: Callable[..., Opens]) -> None:
     for part in np.array_split(np.concatenate([speech(1, 20), silence(1.0), speech(21, 3)]), 50):
         one.feed(part)
     one.finish()
-    last = one.wait(10)
+    last = one.wait(60)
     assert said(last) == list(range(1, 24))
     assert snapshots[-1] is last and last.lag_s == 0.0 and one.backlog_s == 0.0
 
@@ -116,7 +116,7 @@ def test_nobody_is_served_twice_before_everybody_was_once(scheduled: Callable[..
         stream.finish()
     recognizer.gate.set()
     for stream in [*streams, first]:
-        assert said(stream.wait(20)) == ([*range(1, 5)] if stream is first else []) + [*range(1, 121)]
+        assert said(stream.wait(60)) == ([*range(1, 5)] if stream is first else []) + [*range(1, 121)]
     turns = [number for number in recognizer.served if number != 99]
     assert turns[:8] == list(range(8))
     for start in range(len(turns) - 8):
@@ -136,7 +136,7 @@ def test_a_batch_is_filled_and_never_larger_than_the_limit(scheduled: Callable[.
         stream.finish()
     recognizer.gate.set()
     for stream in streams:
-        assert said(stream.wait(10)) == [1, 2, 3, 4]
+        assert said(stream.wait(60)) == [1, 2, 3, 4]
     assert recognizer.batches[:4] == [1, 3, 3, 1]
     assert max(recognizer.batches) == 3
 
@@ -152,7 +152,7 @@ def test_a_batch_of_long_windows_has_fewer_of_them(scheduled: Callable[..., Open
     recognizer.gate.set()
     for stream in streams:
         stream.finish()
-        stream.wait(10)
+        stream.wait(60)
     assert recognizer.batches[:3] == [1, 2, 1]
 
 
@@ -166,8 +166,8 @@ def test_workers_serve_at_the_same_time(scheduled: Callable[..., Opens]) -> None
 
 
 def test_under_load_steps_grow_and_no_queue_does(scheduled: Callable[..., Opens]) -> None:
-    """Audio comes five times as fast as single passes for each step of 0.6 s could be made."""
-    recognizer = Gated(pass_s=0.02)
+    """Audio comes six times as fast as single passes for each step of 0.6 s could be made."""
+    recognizer = Gated(pass_s=0.05)
     opens = scheduled(recognizer, batch=1)
     streams = [opens(number) for number in range(4)]
     audio = speech(1, 100)
@@ -180,7 +180,7 @@ def test_under_load_steps_grow_and_no_queue_does(scheduled: Callable[..., Opens]
     for stream in streams:
         stream.finish()
     for stream in streams:
-        assert said(stream.wait(20)) == list(range(1, 101))
+        assert said(stream.wait(60)) == list(range(1, 101))
     seconds = len(audio) / SAMPLE_RATE_HZ
     steps = len(recognizer.requests) / len(streams)
     assert steps < seconds / 0.6 / 2, "fewer passes than there were steps of the profile"
@@ -193,16 +193,16 @@ def test_a_failing_pass_ends_its_streams_and_the_others_go_on(scheduled: Callabl
     good, bad = opens(0), opens(1)
     bad.feed(speech(7, 4))
     with pytest.raises(ApplianceError, match="the stream failed: RuntimeError: bad pass") as failed:
-        bad.wait(10)
+        bad.wait(60)
     assert failed.value.hint and failed.value.code == "internal"
     assert isinstance(bad.finished.exception(), RuntimeError), "who logs it gets the error itself"
     good.feed(speech(10, 4))
     good.finish()
-    assert said(good.wait(10)) == [10, 11, 12, 13]
+    assert said(good.wait(60)) == [10, 11, 12, 13]
     bad.feed(speech(1, 4))
     bad.finish()
     with pytest.raises(ApplianceError, match="bad pass"):
-        bad.wait(10)
+        bad.wait(60)
 
 
 class Telling(Gated):
@@ -225,14 +225,14 @@ def test_an_error_of_one_pass_ends_its_stream_alone(scheduled: Callable[..., Ope
         stream.feed(speech(word, 4))
     recognizer.gate.set()
     with pytest.raises(ApplianceError, match="failed twice") as failed:
-        bad.wait(10)
+        bad.wait(60)
     assert failed.value.code == "inference_failed"
     for stream, word in ((good, 20), (other, 30)):
         stream.finish()
-        assert said(stream.wait(10)) == [*range(word, word + 4)]
+        assert said(stream.wait(60)) == [*range(word, word + 4)]
     assert recognizer.batches[1] == 3, "they were made together"
     first.finish()
-    first.wait(10)
+    first.wait(60)
     first._scheduler.close()
     assert sum(turn.failed for turn in turns) == 1
 
@@ -262,13 +262,13 @@ def test_an_error_in_what_is_done_for_one_stream_ends_it_alone(scheduled: Callab
         stream.finish()
     recognizer.gate.set()
     with pytest.raises(ApplianceError, match="no voice activity"):
-        deaf.wait(10)
+        deaf.wait(60)
     with pytest.raises(ApplianceError, match="watcher"):
-        watched.wait(10)
+        watched.wait(60)
     for stream, word in ((good, 20), (other, 30)):
-        assert said(stream.wait(10)) == [*range(word, word + 4)]
+        assert said(stream.wait(60)) == [*range(word, word + 4)]
     first.finish()
-    assert said(first.wait(10)) == [1, 2, 3, 4]
+    assert said(first.wait(60)) == [1, 2, 3, 4]
 
 
 def test_what_a_watcher_meets_when_it_writes_is_raised_as_it_is(scheduled: Callable[..., Opens]) -> None:
@@ -278,7 +278,7 @@ def test_what_a_watcher_meets_when_it_writes_is_raised_as_it_is(scheduled: Calla
     one = scheduled(Gated())(0, broken)
     one.feed(speech(1, 4))
     with pytest.raises(BrokenPipeError):
-        one.wait(10)
+        one.wait(60)
 
 
 def test_a_stream_that_ended_in_a_failing_turn_keeps_its_text_and_the_others_are_told(
@@ -295,12 +295,12 @@ def test_a_stream_that_ended_in_a_failing_turn_keeps_its_text_and_the_others_are
     other.feed(speech(20, 4))
     closed.close()
     recognizer.gate.set()
-    assert said(done.wait(10)) == []
+    assert said(done.wait(60)) == []
     for stream in (bad, other):
         with pytest.raises(ApplianceError, match="bad pass"):
-            stream.wait(10)
+            stream.wait(60)
     first.finish()
-    assert said(first.wait(10)) == [1, 2, 3, 4]
+    assert said(first.wait(60)) == [1, 2, 3, 4]
 
 
 def test_a_closed_stream_is_served_no_more_and_says_so(scheduled: Callable[..., Opens]) -> None:
@@ -315,10 +315,10 @@ def test_a_closed_stream_is_served_no_more_and_says_so(scheduled: Callable[..., 
     after = opens(2)
     after.feed(speech(1, 4))
     after.finish()
-    after.wait(10)
+    after.wait(60)
     assert 1 not in recognizer.served and snapshots == []
     with pytest.raises(ApplianceError, match="closed before its end") as ended:
-        waiting.wait(10)
+        waiting.wait(60)
     assert ended.value.code == "closed"
 
 
@@ -343,7 +343,7 @@ def test_who_watches_is_told_what_turns_took_and_gave() -> None:
     gone.close()
     for stream in streams:
         stream.finish()
-    heard = [len(said(stream.wait(10))) for stream in streams]
+    heard = [len(said(stream.wait(60))) for stream in streams]
     scheduler.close()
     assert heard == [20] * 3 and scheduler.waiting == 0
     assert sum(turn.words for turn in turns) == sum(one.session.committed for one in (*streams, gone)) >= 60
@@ -416,7 +416,7 @@ def test_nothing_is_lost_however_feeding_and_turns_race(scheduled: Callable[...,
     for thread in threads:
         thread.join()
     for stream in streams:
-        last = stream.wait(20)
+        last = stream.wait(60)
         assert said(last) == list(range(1, 61))
         assert last.tentative == "" and last.lag_s == 0.0
 
@@ -436,5 +436,5 @@ def test_states_of_a_stream_come_one_at_a_time_and_in_order(scheduled: Callable[
     for part in np.array_split(speech(1, 60), 400):
         one.feed(part)
     one.finish()
-    one.wait(20)
+    one.wait(60)
     assert seen == sorted(seen) and seen[-1] == 60

@@ -22,6 +22,14 @@ from tests.translation.test_lines import line, snapshot
 
 pytestmark = pytest.mark.model
 
+PATIENCE_S = 200.0
+"""What computes has the lowest priority, so on a busy machine it waits for all else that this process does."""
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.translation.stream.PATIENCE_S", PATIENCE_S)
+
 
 class Inner:
     """A stream whose snapshots the test makes."""
@@ -71,7 +79,7 @@ class Opened:
         self.stream: TranslatedStream = translated(open_inner, worker, options, target, self.seen.append)
         self.inner = inner[0]
 
-    def until(self, condition: Callable[[Snapshot], bool], timeout_s: float = 20.0) -> Snapshot:
+    def until(self, condition: Callable[[Snapshot], bool], timeout_s: float = PATIENCE_S) -> Snapshot:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.seen and condition(self.seen[-1]):
@@ -97,7 +105,7 @@ def test_lines_get_their_translation_and_the_end_waits_for_the_last(worker: Work
     assert opened.seen[0].lines[0].translation is None, "text is never held back"
     opened.until(lambda now: translations(now) == ["Guten Morgen."])
     opened.inner.end(snapshot([line("Good morning. How are you?"), line("The house is red.", start_s=9.0)]))
-    last = opened.stream.wait(20)
+    last = opened.stream.wait(PATIENCE_S)
     assert translations(last) == ["Guten Morgen. Wie geht es dir?", "Das Haus ist rot."]
     assert last.translation == "" and opened.seen[-1] == last
 
@@ -119,7 +127,7 @@ def test_each_stream_has_its_own_language_and_a_batch_is_of_many(worker: Worker)
     both = [Opened(worker, "de"), Opened(worker, "zho_Hans"), Opened(worker, "en", "auto")]
     for opened in both:
         opened.inner.end(snapshot([line("Good morning."), line("早上好。", language="zh", start_s=9.0)]))
-    assert [translations(opened.stream.wait(20)) for opened in both] == [
+    assert [translations(opened.stream.wait(PATIENCE_S)) for opened in both] == [
         ["Guten Morgen.", "Guten Morgen."],
         ["早上好。", None],
         [None, "Good morning."],
@@ -129,14 +137,16 @@ def test_each_stream_has_its_own_language_and_a_batch_is_of_many(worker: Worker)
 def test_what_whisper_put_into_english_goes_on_from_there(worker: Worker) -> None:
     opened = Opened(worker, "de", "fr", task="translate")
     opened.inner.end(snapshot([line("Good morning.", language="fr")]))
-    assert translations(opened.stream.wait(20)) == ["Guten Morgen."]
+    assert translations(opened.stream.wait(PATIENCE_S)) == ["Guten Morgen."]
 
 
 def test_many_sentences_are_all_translated(worker: Worker) -> None:
     opened = Opened(worker)
     said = ["Good morning.", "The house is red.", "How are you?"] * 20
     opened.inner.end(snapshot([line(text, start_s=9.0 * number) for number, text in enumerate(said)]))
-    assert translations(opened.stream.wait(60)) == ["Guten Morgen.", "Das Haus ist rot.", "Wie geht es dir?"] * 20
+    assert (
+        translations(opened.stream.wait(PATIENCE_S)) == ["Guten Morgen.", "Das Haus ist rot.", "Wie geht es dir?"] * 20
+    )
 
 
 def test_a_language_the_model_lacks_opens_nothing(worker: Worker) -> None:
@@ -187,7 +197,7 @@ def test_a_failure_leaves_the_line_without_and_is_told_once(
         opened.inner.end(
             snapshot([line("Good morning."), line("The house is red. Red.", start_s=9.0), line("How are you?")])
         )
-        assert translations(opened.stream.wait(20)) == ["Guten Morgen.", None, "Wie geht es dir?"]
+        assert translations(opened.stream.wait(PATIENCE_S)) == ["Guten Morgen.", None, "Wie geht es dir?"]
     assert [record.message for record in caplog.records] == [
         "translation failed, so lines may lack theirs: RuntimeError: out of memory"
     ]
@@ -206,8 +216,8 @@ def test_the_end_does_not_wait_for_ever(worker: Worker, monkeypatch: pytest.Monk
     opened = Opened(worker)
     started = time.monotonic()
     opened.inner.end(snapshot([line("Good morning.")]))
-    assert translations(opened.stream.wait(5)) == [None]
-    assert 0.1 < time.monotonic() - started < 4
+    assert translations(opened.stream.wait(15)) == [None]
+    assert 0.1 < time.monotonic() - started < 15
     go_on.set()
 
 
@@ -245,8 +255,13 @@ def test_only_the_computing_threads_give_way(nllb_dir: Path) -> None:
     try:
         opened = Opened(worker)
         opened.inner.end(snapshot([line("Good morning.")]))
-        opened.stream.wait(20)
-        new = [nice for thread, nice in niceness().items() if thread not in before]  # other tests may leave some, too
+        opened.stream.wait(PATIENCE_S)
+        new: list[int] = []
+        give_up = time.monotonic() + 60
+        # The thread that loaded it gave way, too, and on a busy machine takes its time to end.
+        while new.count(19) != 1 and time.monotonic() < give_up:
+            time.sleep(0.1)
+            new = [nice for thread, nice in niceness().items() if thread not in before]  # others may leave some
         assert new.count(19) == 1 and set(new) == {os.nice(0), 19}
     finally:
         worker.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from appliance.batch.job import MAX_LINE_BYTES, Heard, Job, Segment, Setup, not_ours, read_answer
 from appliance.errors import ApplianceError
+from appliance.speech.children import environment
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,9 @@ class Worker:
     @classmethod
     async def start(cls, setup: Setup) -> "Worker":
         """Raises an `ApplianceError` where it can't be started."""
-        words = [sys.executable, "-m", "appliance.batch.worker", setup.line()]
+        words = [sys.executable, "-m", "appliance.batch.worker"]
         # Threads that wait for others would spin, at the streams' cost.
-        quiet = {**os.environ, "KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE"}
+        quiet = {**environment(), "KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE"}
         try:
             process = await asyncio.create_subprocess_exec(
                 *words, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=quiet, limit=MAX_LINE_BYTES
@@ -56,7 +57,9 @@ class Worker:
                 code="internal",
             ) from error
         log.info("files: process %d started", process.pid)
-        return cls(process)
+        worker = cls(process)
+        worker._stdin.write(setup.line())
+        return worker
 
     @property
     def alive(self) -> bool:

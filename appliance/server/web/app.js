@@ -179,6 +179,7 @@ function buttons() {
 }
 
 function tick() {
+  if (recording.deaf) panel.notice("deaf"); else panel.quiet("deaf");
   panel.lag(["live", "paused"].includes(recording.state) ? recording.lag : job.active ? job.lag : null);
   ui.clock.textContent = shortTime(session.elapsed);
 }

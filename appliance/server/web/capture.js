@@ -2,20 +2,22 @@
 const RECORDER_MS = 250;
 const LEVEL_MS = 100;
 const START_MS = 2000;
+const FLUSH_MS = 1000;
 const TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
 
-// `on` has piece(data, seconds) and level(peak from 0 to 1). Pieces of what begins anew with each connection, as a
+// `on` has piece(data, seconds, how late it comes) and level(peak from 0 to 1). Pieces of what begins anew with each connection, as a
 // recorder's do, can't be kept for the next one: `lasting` tells.
 export async function capture(media, on) {
   if (globalThis.AudioWorkletNode) {
     // Where a browser can't resample the microphone itself, its own rate goes out and the server resamples.
     for (const options of [{ sampleRate: 16000 }, {}]) {
       const context = new AudioContext(options);
+      const worklet = new Worklet(context, on);
       try {
-        return await new Worklet(context, on).open(media);
+        return await worklet.open(media);
       } catch (error) {
         console.info(`no AudioWorklet at ${context.sampleRate} Hz: ${error.message}`);
-        await context.close();
+        await worklet.close();
       }
     }
   }
@@ -28,6 +30,7 @@ class Worklet {
   #on;
   #paused = false;
   #flushed = null;
+  #wake = () => this.#resume();
   lasting = true;
 
   constructor(context, on) {
@@ -45,13 +48,22 @@ class Worklet {
       if (data.flushed) { this.#flushed?.(); return; }
       if (this.#paused) return;
       this.#on.level(data.peak);
-      this.#on.piece(data.pcm, data.pcm.byteLength / this.bytesPerSecond);
+      // Pieces that were whole while the page stood still come all at once.
+      const late = Math.max(0, Date.now() - data.at) / 1000;
+      this.#on.piece(data.pcm, data.pcm.byteLength / this.bytesPerSecond, late);
     };
     source.connect(this.#node);
+    // A call, a locked screen or another tab may stop all sound here, and nothing but this starts it again.
+    this.#context.onstatechange = this.#wake;
+    document.addEventListener("visibilitychange", this.#wake);
     // A browser that lets no sound begin, or finds no sound card, never answers; its MediaRecorder still works.
     await Promise.race([this.#context.resume(), new Promise((resolve) => { setTimeout(resolve, START_MS); })]);
     if (this.#context.state !== "running") throw new Error("it does not start");
     return this;
+  }
+
+  #resume() {
+    if (!["running", "closed"].includes(this.#context.state)) this.#context.resume().catch(() => {});
   }
 
   // Pieces flow all the time; who takes them knows what to keep.
@@ -63,15 +75,20 @@ class Worklet {
 
   resume() { this.#paused = false; }
 
-  // Resolves when the last piece was given out.
+  // Resolves when the last piece was given out, or none comes.
   flush() {
     return new Promise((resolve) => {
       this.#flushed = resolve;
       this.#node.port.postMessage("flush");
+      setTimeout(resolve, FLUSH_MS);
     });
   }
 
-  close() { this.#context.close(); }
+  close() {
+    this.#context.onstatechange = null;
+    document.removeEventListener("visibilitychange", this.#wake);
+    return this.#context.close();
+  }
 }
 
 class Recorder {

@@ -72,7 +72,7 @@ export class FileJob {
       },
       pong: (id) => { if (id !== undefined) { this.#taken = id; this.#wake(); } },
       ended: end,
-      lost: ({ error }) => { failure = error ?? { code: "lost" }; end(); },
+      lost: ({ error }) => { failure = error && error.code !== "restarting" ? error : { code: "lost" }; end(); },
     });
     try {
       await this.#until(() => ready);

@@ -9,6 +9,7 @@ const RETRY_MS = [1000, 2000, 4000, 8000];
 const ASK_S = 1;             // of sound between questions how much of it has arrived
 const MAX_UNSENT_S = 120;
 const SECOND_STOP_MS = 1000; // a double click is one
+const DEAF_MS = 3000;        // pieces come at least four times a second
 const COMING_BACK = [...LATER, "restarting", "idle_timeout", "unknown_session"];
 
 export class Recording {
@@ -17,6 +18,7 @@ export class Recording {
   #page;
   #session;
   #media = null;
+  #cameAt = 0;             // when the last piece of sound did
   #capture = null;
   #connection = null;
   #ready = false;          // the server takes sound
@@ -49,16 +51,17 @@ export class Recording {
     this.#set("starting");
     try {
       this.#media = await openSource(source);
-      this.#capture = await capture(this.#media, { piece: (data, length) => this.#heard(data, length), level: (peak) => this.#page.level(peak) });
+      this.#capture = await capture(this.#media, { piece: (...piece) => this.#heard(...piece), level: (peak) => this.#page.level(peak) });
     } catch (error) {
       this.#release();
       this.#set("idle");
       throw error;
     }
-    this.#media.getAudioTracks()[0].onended = () => {
+    const [track] = this.#media.getAudioTracks();
+    track.onended = () => {
       if (!this.active || this.#stoppedAt !== null) return;
-      this.#page.ended(source);
       this.stop();
+      this.#page.ended(source);  // a stop that gives up tells nothing any more
     };
     this.#paused = this.#dropping = false;
     this.#stoppedAt = this.#heardTo = this.#resume = null;
@@ -66,7 +69,11 @@ export class Recording {
     this.#session.run();
     this.#set("connecting");
     this.#connect();
+    if (track.readyState === "ended") track.onended();  // before anybody listened
   }
+
+  // Whether no sound comes although it should: not silence, which is sound too.
+  get deaf() { return this.state === "live" && performance.now() - this.#cameAt > DEAF_MS; }
 
   pause() {
     if (this.state !== "live") return;
@@ -184,9 +191,10 @@ export class Recording {
     }
   }
 
-  #heard(data, length) {
+  #heard(data, length, late = 0) {
+    this.#cameAt = performance.now();
     if (!this.active) return;
-    const piece = { data, length, time: Math.max(0, this.#session.elapsed - length) };
+    const piece = { data, length, time: Math.max(0, this.#session.elapsed - length - late) };
     if (this.#capture.lasting || this.#resume) this.#tape.add(piece);
     if (this.#ready) this.#send(piece);
   }
@@ -293,6 +301,7 @@ export class Recording {
   }
 
   #set(state, detail = null) {
+    if (state === "live") this.#cameAt = performance.now();
     this.state = state;
     this.#page.state(state, detail);
   }

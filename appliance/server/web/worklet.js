@@ -1,4 +1,5 @@
-// Runs on the audio thread: mixes the microphone to mono and hands out s16le pieces of 100 ms with their peak.
+// Runs on the audio thread: mixes the microphone to mono and hands out s16le pieces of 100 ms with their peak and when
+// each was whole.
 class Capture extends AudioWorkletProcessor {
   constructor() {
     super();
@@ -25,7 +26,7 @@ class Capture extends AudioWorkletProcessor {
   flush() {
     if (!this.filled) return;
     const pcm = this.piece.slice(0, this.filled).buffer;
-    this.port.postMessage({ pcm, peak: this.peak }, [pcm]);
+    this.port.postMessage({ pcm, peak: this.peak, at: Date.now() }, [pcm]);
     this.filled = 0;
     this.peak = 0;
   }

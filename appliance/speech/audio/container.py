@@ -125,7 +125,9 @@ class ContainerDecoder:
             self._turn.notify_all()
 
     def _run(self) -> None:
-        error: ApplianceError | None = ApplianceError("the audio decoder stopped unexpectedly", code="internal")
+        error: ApplianceError | None = ApplianceError(
+            "the audio decoder stopped unexpectedly", "connect again; the server's log says more", code="internal"
+        )
         try:
             self._decode()
             error = None
@@ -133,6 +135,8 @@ class ContainerDecoder:
             error = None
         except ApplianceError as refused:
             error = refused
+        except MemoryError:
+            error = unsupported(f"the {self.name} audio takes more memory than any should")
         except (av.FFmpegError, ValueError) as broken:
             # A stream that is cut off ends a recording; one that never gave a sample was no recording.
             log.debug("decoding %s ended: %s", self.name, broken)

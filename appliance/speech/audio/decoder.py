@@ -1,10 +1,10 @@
 """Any audio in, 16 kHz mono float32 out, piece by piece as it arrives.
 
-Containers are demuxed and decoded by PyAV in a thread of their own (`appliance.speech.audio.container`),
-raw PCM, and that of WAV, in place. All resampling and down-mixing is libswresample's.
+Containers are demuxed and decoded by PyAV, in a thread of their own (`appliance.speech.audio.container`), for a server
+in a process of their own too (`appliance.speech.audio.apart`); raw PCM, and that of WAV, in place. All resampling and
+down-mixing is libswresample's.
 """
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -12,11 +12,9 @@ import av
 import numpy as np
 
 from appliance.errors import ApplianceError
-from appliance.speech.audio.container import ContainerDecoder
 from appliance.speech.audio.formats import HEAD_BYTES, RawFormat, recognise, refuse_foreign
-from appliance.speech.audio.matroska import HeaderWatch
-from appliance.speech.audio.mp4 import BoxGate
 from appliance.speech.audio.resample import Resampler, mixed, sane
+from appliance.speech.audio.streamed import Contained, Open, StreamedContainer
 from appliance.speech.audio.wav import read_header
 from appliance.speech.types import SAMPLE_RATE_HZ, Samples
 
@@ -38,10 +36,16 @@ class AudioDecoder:
     Args:
         format: ``auto`` recognises containers and takes anything else for ``raw_default``; the others mean raw PCM.
         rate_hz: sample rate of raw PCM; containers say their own.
+        open_container: what decodes a container.
     """
 
     def __init__(
-        self, format: AudioFormat = "auto", *, rate_hz: int = SAMPLE_RATE_HZ, raw_default: RawFormat = "s16le"
+        self,
+        format: AudioFormat = "auto",
+        *,
+        rate_hz: int = SAMPLE_RATE_HZ,
+        raw_default: RawFormat = "s16le",
+        open_container: Open = StreamedContainer,
     ) -> None:
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             raise ApplianceError(
@@ -53,11 +57,10 @@ class AudioDecoder:
         self._raw_default = raw_default
         self._head = b""
         self._unchecked: bytes | None = b""
-        self._container: ContainerDecoder | None = None
-        self._kind: str | None = None
-        self._gate: BoxGate | None = None
-        self._watch: HeaderWatch | None = None
+        self._open_container = open_container
+        self._container: Contained | None = None
         self._closed = False
+        self._kind: str | None = None
         self._raw = None if format == "auto" else RawDecoder(format, rate_hz)
         if self._raw:
             self._unchecked = None
@@ -85,13 +88,12 @@ class AudioDecoder:
         if self._container is None and self._raw is None and self._head:
             yield from self._decode(self._decide(ended=True))
         if self._container:
-            yield from self._feed_container(b"", ended=True)
             yield from self._container.finish()
         elif self._raw:
             yield from self._raw.finish()
 
     def close(self) -> None:
-        """End the decoding thread, if there is one, and drop what it holds."""
+        """End what decodes beside this, if anything does, and drop what it holds."""
         self._closed = True
         if self._container:
             self._container.close()
@@ -114,9 +116,9 @@ class AudioDecoder:
                 head, self._head = self._head[header.start :], b""
                 return head
         if found.container:
-            self._container = ContainerDecoder(found.container)
-            self._gate = BoxGate() if found.container == "mov" else None
-            self._watch = HeaderWatch() if found.container == "matroska" else None
+            self._container = self._open_container(found.container)
+            if self._closed:  # meanwhile, by another thread
+                self._container.close()
         else:
             self._raw = RawDecoder(self._raw_default, self._rate_hz)
         head, self._head = self._head, b""
@@ -124,7 +126,7 @@ class AudioDecoder:
 
     def _decode(self, data: bytes) -> Iterator[Samples]:
         if self._container:
-            yield from self._feed_container(data)
+            yield from self._container.feed(data)
         elif self._raw:
             if self._unchecked is not None:
                 self._unchecked += data[:HEAD_BYTES]
@@ -132,28 +134,6 @@ class AudioDecoder:
                 if len(self._unchecked) >= HEAD_BYTES:
                     self._unchecked = None
             yield from self._raw.feed(data)
-
-    def _feed_container(self, data: bytes, *, ended: bool = False) -> Iterator[Samples]:
-        assert self._container is not None
-        if self._gate:
-            yield from self._container.feed(self._gate.rest() if ended else self._gate.push(data))
-        elif self._watch:
-            for piece, begins_anew in self._watch.push(data, ended=ended):
-                if begins_anew:
-                    yield from self._next_recording()
-                yield from self._container.feed(piece)
-        else:
-            yield from self._container.feed(data)
-
-    def _next_recording(self) -> Iterator[Samples]:
-        """End the container that was begun, and open another one of its kind."""
-        assert self._container is not None
-        with contextlib.suppress(ApplianceError):  # cut off before its first sample: there is nothing to hear in it
-            yield from self._container.finish()
-        self._container.close()
-        self._container = ContainerDecoder("matroska")
-        if self._closed:  # meanwhile, by another thread
-            self._container.close()
 
 
 class RawDecoder:

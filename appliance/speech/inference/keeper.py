@@ -1,20 +1,19 @@
-"""Keeps one process that makes passes, replaces it when it dies or hangs, and finds out whose pass was to blame.
+"""Keeps one process that makes passes: starts it, sees when it dies or hangs, and replaces it.
 
-A process that is gone takes nothing along but the turns under way. Their passes are made again by the next one, each
-alone in the process, so that a pass with which it ends again is surely the cause: its stream ends with an error, and
-all others have only waited. Passes that fail without an end of the process are made again alone, too.
+A process that is gone takes nothing along but the turns under way, which are made again (`turns.py`).
 """
 
 import contextlib
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from appliance.errors import ApplianceError
 from appliance.speech.capacity import noise
-from appliance.speech.config import EngineConfig
+from appliance.speech.config import LONGEST_TURN_S, EngineConfig
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.inference.process import COMMAND, FailedError, LostError, Process
 from appliance.speech.types import SAMPLE_RATE_HZ
@@ -26,6 +25,11 @@ RETRY_WAITS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 LONGEST_LOAD_S = 600.0
 """Models come from slow disks; also what a turn may take before any was measured."""
+
+_LEAST_LOAD_S = 180.0
+_TIMES_THE_FIRST = 10
+"""Another process that loads the same models hangs when it takes so many times as long as the first one did, and so
+many seconds: it compares the files too, and may have to read them from the disk where the first one had not."""
 
 _TIMES_THE_SLOWEST = 20
 """A turn hangs when it takes so many times as long as the slowest one did: windows of 30 s heard three times over take
@@ -44,12 +48,9 @@ _IDLE_TICKS = 10
 _NO_ROOM = (MemoryError, OSError, RuntimeError)
 """What a parent that is short of memory, or of threads, meets when it starts a process."""
 
-Outcome = Hypothesis | ApplianceError
-"""Of a pass; an error is that of its stream alone."""
-
 
 class Keeper:
-    """Makes passes, as long as it can keep a process that does. Any number of threads may call `recognize`."""
+    """Has a process to make passes, as long as one can be started. For any number of threads."""
 
     def __init__(self, config: EngineConfig, command: Sequence[str] = COMMAND) -> None:
         """Begin to start the process; `wait_loaded` waits for it."""
@@ -59,15 +60,13 @@ class Keeper:
         """Called after each replacement, by a thread of its own; must return at once."""
         self.on_failure: Callable[[ApplianceError], None] = lambda error: None
         """Called once, when no process can be started any more."""
-        self._state = threading.Condition()
+        self.state = threading.Condition()
+        """Notified when there is another process, or none any more; for what else is waited for with it, too."""
         self._process: Process | None = None
+        self._since_s = time.monotonic()
         self._failure: ApplianceError | None = None
-        self._running = 0
-        """Turns under way beside each other."""
-        self._suspects = 0
-        """Passes that wait to be made alone, or are."""
-        self._is_alone = False
         self._slowest_s = 0.0
+        self._loads_within_s = LONGEST_LOAD_S
         self._closing = threading.Event()
         self._closed = threading.Event()
         self._loaded: Future[None] = Future()
@@ -99,60 +98,46 @@ class Keeper:
         """How long a turn may take."""
         if not self._slowest_s:
             return LONGEST_LOAD_S
-        return min(LONGEST_LOAD_S, max(self._config.step_timeout_s, _TIMES_THE_SLOWEST * self._slowest_s))
+        return min(LONGEST_TURN_S, max(self._config.step_timeout_s, _TIMES_THE_SLOWEST * self._slowest_s))
 
-    def recognize(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Make passes together; those of a turn that fails once more, alone. Waits while the process is replaced."""
-        try:
-            try:
-                with self._beside_others() as process:
-                    return [*self._asked(process, requests)]
-            except (LostError, FailedError) as error:
-                log.warning(
-                    "inference: a turn of %d passes failed (%s); each is made again, alone", len(requests), error
-                )
-            with self._state:
-                self._suspects += len(requests)
-            return self._each_alone(requests)
-        except ApplianceError as error:
-            return [error for _ in requests]
+    @property
+    def age_s(self) -> float:
+        """Seconds since there is a process; 0 while there is none."""
+        return 0.0 if self.recovering else time.monotonic() - self._since_s
 
-    def _each_alone(self, requests: Sequence[Request]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        try:
-            for request in requests:
-                outcomes.append(self._alone(request))
-                with self._state:
-                    self._suspects -= 1
-                    self._state.notify_all()
-        finally:
-            with self._state:
-                self._suspects -= len(requests) - len(outcomes)
-                self._state.notify_all()
-        return outcomes
+    @property
+    def overdue_s(self) -> float:
+        """By how much longer than it may take another process takes to come; 0 while there is one."""
+        if not self.recovering:
+            return 0.0
+        if not self._thread.is_alive():
+            return math.inf  # none will come
+        if self._process:  # it has just ended
+            return 0.0
+        return max(0.0, time.monotonic() - self._since_s - self._loads_within_s)
 
-    def _alone(self, request: Request) -> Outcome:
-        for is_new_process in (False, True):
-            with self._by_itself() as process:
-                try:
-                    return self._asked(process, [request])[0]
-                except LostError as error:
-                    return _to_blame(error)
-                except FailedError as error:
-                    if is_new_process or self._is_sound(process):
-                        return _to_blame(error)
-                    process.kill("fails whatever it is asked")
-        raise AssertionError
+    def wait_for(self, may: Callable[[], bool]) -> Process:
+        """With `state` held: the process, as soon as there is one and it ``may`` be asked.
 
-    def _is_sound(self, process: Process) -> bool:
-        """Whether it can make a pass over next to nothing; after some errors of a GPU a process can make none."""
-        try:
-            self._asked(process, [_quiet()])
-        except (LostError, FailedError):
-            return False
-        return True
+        Raises:
+            ApplianceError: there will be none any more.
+        """
+        while True:
+            if self._failure:
+                raise self._failure
+            if self._process and not self._process.end and may():
+                return self._process
+            if self._closing.is_set() and not self._process:
+                raise ApplianceError("the engine was closed", code="closed")
+            self.state.wait()
 
-    def _asked(self, process: Process, requests: Sequence[Request]) -> list[Hypothesis]:
+    def ask(self, process: Process, requests: Sequence[Request]) -> list[Hypothesis]:
+        """What the passes of a turn find.
+
+        Raises:
+            FailedError: the turn failed.
+            LostError: the process ended, or was ended, before it answered.
+        """
         started = time.monotonic()
         found = process.ask(requests).result()
         self._slowest_s = max(_FADING * self._slowest_s, time.monotonic() - started)
@@ -161,51 +146,25 @@ class Keeper:
             raise LostError(process.end)
         return found
 
-    # Who may ask when: turns beside each other, or one suspect by itself. Suspects go first.
-
-    @contextlib.contextmanager
-    def _beside_others(self) -> Iterator[Process]:
-        with self._state:
-            process = self._wait_until(lambda: not self._suspects)
-            self._running += 1
+    def is_sound(self, process: Process) -> bool:
+        """Whether it can make a pass over next to nothing; after some errors of a GPU a process can make none."""
         try:
-            yield process
-        finally:
-            with self._state:
-                self._running -= 1
-                self._state.notify_all()
-
-    @contextlib.contextmanager
-    def _by_itself(self) -> Iterator[Process]:
-        with self._state:
-            process = self._wait_until(lambda: not self._running and not self._is_alone)
-            self._is_alone = True
-        try:
-            yield process
-        finally:
-            with self._state:
-                self._is_alone = False
-                self._state.notify_all()
-
-    def _wait_until(self, may: Callable[[], bool]) -> Process:
-        """The process, as soon as there is one that may be asked. Raises an `ApplianceError` where none will be."""
-        while True:
-            if self._failure:
-                raise self._failure
-            if self._process and not self._process.end and may():
-                return self._process
-            if self._closing.is_set() and not self._process:
-                raise ApplianceError("the engine was closed", code="closed")
-            self._state.wait()
+            self.ask(process, [_quiet()])
+        except (LostError, FailedError):
+            return False
+        return True
 
     # The keeper's thread, which all processes are children of.
 
     def _keep(self) -> None:
+        started = time.monotonic()
         try:
             process: Process | None = self._start()
         except (ApplianceError, *_NO_ROOM) as error:
             self._loaded.set_exception(error)
             return
+        first_s = time.monotonic() - started
+        self._loads_within_s = min(LONGEST_LOAD_S, max(_LEAST_LOAD_S, _TIMES_THE_FIRST * first_s))
         self._have(process)
         self._loaded.set_result(None)
         while process:
@@ -247,12 +206,15 @@ class Keeper:
         return None
 
     def _start(self, *, is_next: bool = False) -> Process:
-        """A process that has loaded the models; one that takes another's place has also shown that it can make passes.
+        """A process that has loaded the models.
+
+        One that takes another's place loads no files that were damaged since the first one did, and has shown that it
+        can make passes.
 
         Raises:
-            ApplianceError: it can't be started, or ended or hung before it could be asked.
+            ApplianceError: it can't be started, or ended or hung before it could be asked, or a file is damaged.
         """
-        process = Process(self._config, self._command)
+        process = Process(self._config, self._command, compare=is_next)
         try:
             self._await(process, process.loaded)
             if is_next:
@@ -276,13 +238,13 @@ class Keeper:
                 return
             if self._closed.is_set():
                 process.kill("was not needed any more")
-            elif process.waited(_TICK_S) > LONGEST_LOAD_S:
-                process.kill(f"gave no answer for {LONGEST_LOAD_S:.0f} s")
+            elif process.waited(_TICK_S) > self._loads_within_s:
+                process.kill(f"gave no answer for {self._loads_within_s:.0f} s")
 
     def _have(self, process: Process | None) -> None:
-        with self._state:
-            self._process = process
-            self._state.notify_all()
+        with self.state:
+            self._process, self._since_s = process, time.monotonic()
+            self.state.notify_all()
 
     def _give_up(self) -> None:
         error = ApplianceError(
@@ -290,16 +252,16 @@ class Keeper:
             "the log says why; wlk-appliance doctor looks at memory, models and the device",
             code="internal",
         )
-        with self._state:
+        with self.state:
             self._failure = error
-            self._state.notify_all()
+            self.state.notify_all()
         self.on_failure(error)
 
     def retire(self) -> None:
         """From now on no process takes another's place; turns that can be made within some seconds still are."""
-        with self._state:
+        with self.state:
             self._closing.set()
-            self._state.notify_all()
+            self.state.notify_all()
 
     def close(self) -> None:
         """Let the process end. Turns under way should be awaited before."""
@@ -308,15 +270,6 @@ class Keeper:
         if process := self._process:
             process.leave()
         self._thread.join()
-
-
-def _to_blame(error: Exception) -> ApplianceError:
-    log.error("a pass failed again, alone: it %s; its stream ends", error)
-    return ApplianceError(
-        "the models failed on this audio, and failed on it again",
-        "connect again to go on behind it; the server's log says more",
-        code="inference_failed",
-    )
 
 
 def _quiet() -> Request:

@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -17,9 +16,11 @@ from io import RawIOBase
 from typing import IO, cast
 
 from appliance.errors import ApplianceError
+from appliance.speech.children import environment, unpack_error
 from appliance.speech.config import EngineConfig
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.inference import wire
+from appliance.speech.memory import SMALL_CACHES
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,15 @@ class Process:
     All else may be called from any thread.
     """
 
-    def __init__(self, config: EngineConfig, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, config: EngineConfig, command: Sequence[str] = COMMAND, *, compare: bool = False) -> None:
         """Start it, and let it load; `loaded` says when that is done.
+
+        ``compare``: it has to find the files of the pair as they were baked, before it loads them.
 
         Raises:
             ApplianceError: no process can be started.
         """
-        # Tokens and other settings of the server are nothing for it.
-        env = {name: value for name, value in os.environ.items() if not name.startswith("WLK_")}
+        env = SMALL_CACHES | environment()
         pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(
@@ -81,7 +83,7 @@ class Process:
         for target, pipe_end in threads:
             threading.Thread(target=target, args=(pipe_end,), name=f"inference-{target.__name__}", daemon=True).start()
         level = logging.getLevelName(log.getEffectiveLevel())
-        self.loaded = self._ask({"config": wire.pack_config(config), "log_level": level})
+        self.loaded = self._ask({"config": wire.pack_config(config), "compare": compare, "log_level": level})
         """Done when it can be asked; or an `ApplianceError` that says why it can't, or a `LostError`."""
 
     def ask(self, requests: Sequence[Request]) -> "Future[list[Hypothesis]]":
@@ -170,7 +172,7 @@ class Process:
         if asked is None:
             raise wire.GarbledError("an answer that nobody waits for")
         if "error" in header:
-            asked.answer.set_exception(wire.unpack_error(header["error"]))
+            asked.answer.set_exception(unpack_error(header["error"]))
         elif "failed" in header:
             asked.answer.set_exception(FailedError(str(header["failed"])))
         else:

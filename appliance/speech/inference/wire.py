@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from appliance.errors import ApplianceError
 from appliance.pair.dimensions import Dimensions
 from appliance.pair.locate import Pair
 from appliance.speech.config import EngineConfig
@@ -164,11 +163,3 @@ def unpack_config(row: Mapping[str, Any]) -> EngineConfig:
         alignment_heads=tuple((layer, head) for layer, head in pair["alignment_heads"]),
     )
     return EngineConfig(**{**row, "pair": found, "vad_file": Path(row["vad_file"])})
-
-
-def pack_error(error: ApplianceError) -> dict[str, str]:
-    return {"message": error.message, "hint": error.hint, "code": error.code}
-
-
-def unpack_error(row: Mapping[str, Any]) -> ApplianceError:
-    return ApplianceError(str(row.get("message")), str(row.get("hint", "")), code=str(row.get("code", "internal")))

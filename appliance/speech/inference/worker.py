@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from appliance.errors import ApplianceError
 from appliance.log import configure
+from appliance.pair.intact import check_intact
+from appliance.speech.children import belong_to_the_parent, pack_error
 from appliance.speech.config import EngineConfig
 from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.inference import wire
@@ -43,7 +45,7 @@ Load = Callable[[EngineConfig], Recognizer]
 
 def main(load: Load) -> None:
     """Serve turns until stdin ends. The first message says what to load."""
-    _belong_to_the_parent()
+    _end_with_the_parent()
     share_one_arena()
     turns, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     with Path(os.devnull).open("rb") as nothing:
@@ -54,13 +56,10 @@ def main(load: Load) -> None:
     os._exit(0)  # the parent is gone, or wants no more; what is under way is for nobody
 
 
-def _belong_to_the_parent() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+def _end_with_the_parent() -> None:
+    belong_to_the_parent(_BEFORE_THE_SERVER)
     with contextlib.suppress(AttributeError):  # not Linux; then the end of stdin has to do
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_BEFORE_THE_SERVER, encoding="ascii")
 
 
 def serve(turns: RawIOBase, answers: RawIOBase, load: Load) -> None:
@@ -72,9 +71,11 @@ def serve(turns: RawIOBase, answers: RawIOBase, load: Load) -> None:
     configure(setup["log_level"], "json")
     config = wire.unpack_config(setup["config"])
     try:
+        if setup["compare"]:
+            check_intact(config.pair)
         recognizer = load(config)
     except ApplianceError as error:
-        wire.send(answers, {"id": setup["id"], "error": wire.pack_error(error)})
+        wire.send(answers, {"id": setup["id"], "error": pack_error(error)})
         return
     except (RuntimeError, OSError, ValueError, MemoryError, ImportError) as error:
         told = ApplianceError(
@@ -82,7 +83,7 @@ def serve(turns: RawIOBase, answers: RawIOBase, load: Load) -> None:
             "is there enough memory, and are the model files whole? wlk-appliance selftest tries them alone",
             code="internal",
         )
-        wire.send(answers, {"id": setup["id"], "error": wire.pack_error(told)})
+        wire.send(answers, {"id": setup["id"], "error": pack_error(told)})
         return
     release_code()
     threading.Thread(target=trim_until, args=(threading.Event(),), name="trim", daemon=True).start()

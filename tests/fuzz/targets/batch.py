@@ -4,7 +4,11 @@ from collections.abc import Iterator
 
 from appliance.batch.job import Heard, Segment, error_line, read_answer
 from appliance.errors import ApplianceError
+from appliance.server.files.openai import FORMATS, GRANULARITIES, Wanted
+from appliance.server.files.openai import answer as told
+from appliance.server.files.result import Result
 from appliance.speech.types import Word
+from tests.fuzz.watch import Finding, documented
 
 
 def seeds() -> Iterator[bytes]:
@@ -19,7 +23,16 @@ def words() -> Iterator[bytes]:
 
 def one(data: bytes) -> bool:
     try:
-        read_answer(data)
+        answer = read_answer(data)
     except ApplianceError as error:
+        documented(error)
+        if not f"{error.message}{error.hint}".isprintable():
+            raise Finding(repr(error)) from error
         return error.code != "internal"
+    if isinstance(answer, Segment):
+        result = Result([answer], 30.0, "de")
+    else:
+        result = Result([], answer.duration_s, answer.language)
+    for form in FORMATS:
+        told(Wanted("de", "", 0.0, form, GRANULARITIES, False), "transcribe", result)
     return True

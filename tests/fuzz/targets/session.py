@@ -13,17 +13,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
-from appliance.manifest import load_manifest
-from appliance.pair.locate import find_pair
 from appliance.server.app import create_app
 from appliance.server.refusals import ERROR_CODES
 from appliance.server.service import Service
 from appliance.server.settings import Settings
 from appliance.server.streams import load_models
 from appliance.speech.audio.pcm import s16le
-from appliance.store import Store
-from tests.conftest import ROOT
-from tests.fuzz.material import recordings, scratch, speech
+from tests.fuzz.material import base_files, recordings, scratch, speech
 from tests.fuzz.watch import Finding
 
 clock = time.thread_time
@@ -80,10 +76,7 @@ class _Served:
             resume_window=0.05,
             state_dir=scratch(),
         )
-        manifest = load_manifest(ROOT / "models" / "manifest.yaml")
-        store = Store(ROOT / "build" / "store")
-        [vad] = (file for source in manifest.asset("silero-vad").sources if (file := store.blob(source.sha256)))
-        pair = find_pair(ROOT / "build" / "pairs", "base")
+        pair, vad = base_files()
         self.service = Service(self.settings, pair, vad)
         self.service._models = load_models(self.settings, pair, vad, None)
         self.service._status = "ready"

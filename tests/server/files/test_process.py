@@ -28,14 +28,15 @@ def failed(folder: Path, meanwhile: Callable[[Worker], Awaitable[None]] = nothin
             worker = await Worker.start(Setup(str(folder), "cpu", "int8", 1))
         try:
             await meanwhile(worker)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(600):  # its priority is the lowest
                 async for _ in worker.answers(Job(str(folder / "none"))):
                     pass
         finally:
             worker.end()
-            for _ in range(1000):
-                if worker.alive:
-                    await asyncio.sleep(0.01)
+            for _ in range(30_000):
+                if not worker.alive:
+                    break
+                await asyncio.sleep(0.01)
 
     with pytest.raises(ApplianceError) as caught:
         asyncio.run(run())
@@ -49,6 +50,31 @@ def test_what_it_prints_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureF
     [said] = [row for row in caplog.records if row.levelname == "WARNING"]
     assert said.name == "appliance.server.files.process" and said.message.startswith("files: process ")
     assert f"{tmp_path} can't be loaded" in said.message
+
+
+def test_its_command_line_tells_nothing_of_its_setup(tmp_path: Path) -> None:
+    """Which has names of people in it, where voices are enrolled."""
+
+    def words(pid: int) -> list[str]:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:-1]
+
+    async def look(worker: Worker) -> None:
+        assert words(worker.pid) == ["-m", "appliance.batch.worker"]
+
+    failed(tmp_path, look)
+
+
+def test_it_has_no_setting_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads files of strangers: what such a file makes of it can't tell a token that it does not have."""
+    monkeypatch.setenv("WLK_TOKEN", "hush-hush")
+
+    def variables(pid: int) -> bytes:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+
+    async def look(worker: Worker) -> None:
+        assert b"PATH=" in variables(worker.pid) and b"hush-hush" not in variables(worker.pid)
+
+    failed(tmp_path, look)
 
 
 def test_one_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A worker as it is, but for its models: it knows numbered words, and some of them do what broken models do.
 
-Run as a program: ``deadly.py NEEDED BROKEN``. It loads while NEEDED is there, and makes no pass while BROKEN is.
+Run as a program: ``deadly.py NEEDED BROKEN``. It loads while NEEDED is there, for ever where that is not empty, and
+makes no pass while BROKEN is.
 """
 
 import ctypes
@@ -56,6 +57,8 @@ def load(config: EngineConfig) -> Deadly:
     needed, broken = map(Path, sys.argv[1:])
     if not needed.exists():
         raise ApplianceError("there are no models", "put them there", code="missing_model")
+    if needed.read_text():
+        threading.Event().wait()
     return Deadly(broken)
 
 

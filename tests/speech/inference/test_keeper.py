@@ -1,4 +1,4 @@
-"""A real process that dies, hangs, fails and talks: who is to blame is found, and all others only wait."""
+"""A real process that dies, hangs and talks: it is replaced, and leaves nothing behind."""
 
 import logging
 import os
@@ -6,91 +6,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import ApplianceError
-from appliance.speech.hypothesis import Hypothesis, Request
 from appliance.speech.inference import keeper as module
-from appliance.speech.inference.keeper import Keeper, Outcome
-from appliance.speech.types import SAMPLE_RATE_HZ
 from tests.conftest import ROOT
-from tests.speech.doubles import speech
-from tests.speech.inference import deadly
-from tests.speech.inference.deadly import CRASH, EXHAUST, EXIT, FAIL, GARBLE, SLOW, STOP, TALK, WAIT
-from tests.speech.inference.test_wire import CONFIG
-
-LIMIT_S = 60.0
-
-
-class Kept(Keeper):
-    """With what tests want to know."""
-
-    def __init__(self, command: list[str], step_timeout_s: float = 30.0) -> None:
-        super().__init__(replace(CONFIG, device="cpu", workers=2, step_timeout_s=step_timeout_s), command)
-        self.replacements = threading.Semaphore(0)
-        self.on_replaced = self.replacements.release
-        self.failed = threading.Event()
-        self.on_failure = lambda error: self.failed.set()
-
-    def wait_replaced(self, times: int = 1) -> None:
-        for _ in range(times):
-            assert self.replacements.acquire(timeout=LIMIT_S)
-        assert not self.recovering
-
-    def said(self, *first: int) -> list[list[int] | str]:
-        """The words of passes over two words each, the first of them given; or what code of error there was."""
-        return [told(outcome) for outcome in self.recognize([asked(number) for number in first])]
-
-
-def asked(first: int) -> Request:
-    window = speech(first, 2)
-    return Request(window, len(window) + SAMPLE_RATE_HZ, language="en", is_final=True)
-
-
-def told(outcome: Outcome) -> list[int] | str:
-    return outcome.code if isinstance(outcome, ApplianceError) else [token.id for token in outcome.tokens]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
-    """What a worker needs, there; and what breaks it, not there."""
-    (tmp_path / "needed").touch()
-    return tmp_path / "needed", tmp_path / "broken"
-
-
-@pytest.fixture
-def command(files: tuple[Path, Path]) -> list[str]:
-    return [sys.executable, "-m", deadly.__name__, *map(str, files)]
-
-
-@pytest.fixture
-def keeps(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
-    monkeypatch.chdir(ROOT)
-    made: list[Kept] = []
-
-    def keep(**options: float) -> Kept:
-        made.append(Kept(command, **options))
-        made[-1].wait_loaded()
-        return made[-1]
-
-    yield keep
-    for one in made:
-        one.close()
-
-
-def test_passes_are_those_of_the_worker(keeps: Callable[..., Kept]) -> None:
-    kept = keeps()
-    assert kept.said(1, 5, 9) == [[1, 2], [5, 6], [9, 10]]
-    assert kept.recognize([]) == []
-    [found] = kept.recognize([asked(3)])
-    assert isinstance(found, Hypothesis)
-    [directly] = deadly.Deadly(Path("/nowhere")).recognize([asked(3)])
-    assert found == directly
+from tests.speech.inference.deadly import SLOW, STOP, TALK, WAIT
+from tests.speech.inference.kept import LIMIT_S, Kept, asked
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -99,46 +25,8 @@ def test_an_idle_process_that_dies_is_replaced(keeps: Callable[..., Kept], numbe
     before = kept.pid
     os.kill(before, number)
     kept.wait_replaced()
-    assert kept.pid not in (0, before)
+    assert kept.pid not in (0, before) and kept.age_s < 30
     assert kept.said(1) == [[1, 2]]
-
-
-@pytest.mark.parametrize("cause", [CRASH, EXIT, GARBLE])
-def test_only_the_pass_that_ends_the_process_twice_is_to_blame(keeps: Callable[..., Kept], cause: int) -> None:
-    kept = keeps()
-    assert kept.said(1, cause, 5) == [[1, 2], "inference_failed", [5, 6]]
-    kept.wait_replaced(2)
-    assert kept.said(1) == [[1, 2]]
-
-
-def test_passes_of_another_turn_at_that_moment_are_not_to_blame(keeps: Callable[..., Kept]) -> None:
-    """Also not when theirs is made again at the same time as that of the cause."""
-    kept = keeps()
-    with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(kept.said, SLOW, SLOW)
-        crash = pool.submit(kept.said, CRASH, 1)
-        assert crash.result(LIMIT_S) == ["inference_failed", [1, 2]]
-        assert slow.result(LIMIT_S) == [[SLOW, SLOW + 1]] * 2
-    kept.wait_replaced(2)
-
-
-def test_turns_that_come_meanwhile_wait(keeps: Callable[..., Kept]) -> None:
-    kept = keeps()
-    with ThreadPoolExecutor(4) as pool:
-        os.kill(kept.pid, signal.SIGKILL)
-        turns = [pool.submit(kept.said, number) for number in range(1, 5)]
-        assert [turn.result(LIMIT_S) for turn in turns] == [[[number, number + 1]] for number in range(1, 5)]
-
-
-@pytest.mark.parametrize("cause", [FAIL, EXHAUST])
-def test_an_error_of_a_pass_is_its_own(
-    keeps: Callable[..., Kept], cause: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    kept = keeps()
-    before = kept.pid
-    assert kept.said(1, cause, 5) == [[1, 2], "inference_failed", [5, 6]]
-    assert kept.pid == before and not kept.recovering
-    assert ("RuntimeError: bad pass" if cause == FAIL else "MemoryError") in caplog.text
 
 
 @pytest.mark.parametrize("cause", [STOP, WAIT])
@@ -157,6 +45,27 @@ def test_a_process_that_hangs_while_nothing_is_asked_is_replaced_too(keeps: Call
     assert kept.said(1) == [[1, 2]]
 
 
+def test_one_that_hangs_while_it_loads_is_waited_for_some_times_as_long_as_the_first_took(
+    keeps: Callable[..., Kept],
+    files: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(module, "_LEAST_LOAD_S", 0.5)
+    monkeypatch.setattr(module, "_TIMES_THE_FIRST", 4)
+    kept = keeps()
+    files[0].write_text("wait for ever")
+    os.kill(kept.pid, signal.SIGKILL)
+    assert kept.overdue_s == 0
+    while not kept.overdue_s:  # those who ask for its health are told
+        assert not kept.failed.wait(0.01)
+    while "failed at its start" not in caplog.text and "gave no answer for" not in caplog.text:
+        assert not kept.failed.wait(0.01)
+    files[0].write_text("")
+    kept.wait_replaced()
+    assert kept.said(1) == [[1, 2]] and kept.overdue_s == 0
+
+
 def test_what_takes_long_and_was_seen_to_does_not_hang(keeps: Callable[..., Kept]) -> None:
     kept = keeps(step_timeout_s=0.1)
     assert kept.said(SLOW) == [[SLOW, SLOW + 1]], "before anything was measured a turn may take as long as loading"
@@ -166,21 +75,6 @@ def test_what_takes_long_and_was_seen_to_does_not_hang(keeps: Callable[..., Kept
     assert 0.1 <= kept.hangs_after_s < 5, "it is forgotten"
 
 
-def test_a_process_that_can_do_nothing_any_more_is_replaced(
-    keeps: Callable[..., Kept], files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After some errors a GPU's context is of no use; the passes are not to blame."""
-    kept = keeps()
-    before = kept.pid
-    files[1].touch()
-    with ThreadPoolExecutor(1) as pool:
-        turn = pool.submit(kept.said, 1, 5)
-        while kept.pid == before:
-            threading.Event().wait(0.01)
-        files[1].unlink()
-        assert turn.result(LIMIT_S) == [[1, 2], [5, 6]]
-
-
 def test_where_no_process_can_be_started_any_more_all_are_told(
     keeps: Callable[..., Kept], files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +82,7 @@ def test_where_no_process_can_be_started_any_more_all_are_told(
     kept = keeps()
     files[0].unlink()
     os.kill(kept.pid, signal.SIGKILL)
-    [outcome] = kept.recognize([asked(1)])
+    [outcome] = kept.turns.recognize([asked(1)])
     assert isinstance(outcome, ApplianceError) and outcome.code == "internal" and "2 tries" in outcome.message
     assert kept.failed.wait(LIMIT_S) and kept.recovering
 
@@ -201,7 +95,7 @@ def test_one_that_comes_back_later_is_waited_for(
     os.kill(kept.pid, signal.SIGKILL)
     while "there are no models" not in caplog.text:
         threading.Event().wait(0.01)
-    assert kept.recovering and kept.pid == 0
+    assert kept.recovering and (kept.pid, kept.age_s) == (0, 0.0)
     files[0].touch()
     assert kept.said(1) == [[1, 2]]
 
@@ -274,7 +168,7 @@ def test_closed_it_leaves_no_process_and_no_thread(keeps: Callable[..., Kept]) -
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
         assert not thread.is_alive()
-    [outcome] = kept.recognize([asked(1)])
+    [outcome] = kept.turns.recognize([asked(1)])
     assert isinstance(outcome, ApplianceError) and outcome.code == "closed"
 
 
@@ -297,7 +191,7 @@ def test_retired_nobody_waits_long_for_one_that_hangs(keeps: Callable[..., Kept]
     assert kept.said(1) == [[1, 2]] and kept.hangs_after_s == 30.0
     with ThreadPoolExecutor(1) as pool:
         turn = pool.submit(kept.said, STOP)
-        while not kept._running:
+        while not kept.turns._running:
             threading.Event().wait(0.01)
         kept.retire()
         assert turn.result(25) == ["closed"]
@@ -305,7 +199,7 @@ def test_retired_nobody_waits_long_for_one_that_hangs(keeps: Callable[..., Kept]
 
 ORPHAN = """
 import os, signal, sys
-from tests.speech.inference.test_keeper import Kept, asked
+from tests.speech.inference.kept import Kept, asked
 kept = Kept(sys.argv[1:])
 kept.wait_loaded()
 os.kill(kept.pid, signal.SIGSTOP)

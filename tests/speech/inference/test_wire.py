@@ -12,6 +12,7 @@ import pytest
 from appliance.errors import ApplianceError
 from appliance.pair.dimensions import Dimensions
 from appliance.pair.locate import Pair
+from appliance.speech.children import pack_error, unpack_error
 from appliance.speech.config import EngineConfig
 from appliance.speech.hypothesis import End, Hypothesis, Request, Token
 from appliance.speech.inference import wire
@@ -77,7 +78,7 @@ def test_hypotheses_come_as_they_went() -> None:
 
 def test_what_to_load_and_errors_come_as_they_went() -> None:
     assert wire.unpack_config(json.loads(json.dumps(wire.pack_config(CONFIG)))) == CONFIG
-    error = wire.unpack_error(wire.pack_error(ApplianceError("no", "do", code="no_gpu")))
+    error = unpack_error(pack_error(ApplianceError("no", "do", code="no_gpu")))
     assert (error.message, error.hint, error.code) == ("no", "do", "no_gpu")
 
 
