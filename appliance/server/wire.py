@@ -1,11 +1,13 @@
 """What may come over a connection, before anything of ours looks at it: how fast, how fine, and how long in silence.
 
-uvicorn hands over whole messages and stops reading while one of them waits. What it leaves open is bounded here: bytes
-and frames that come too fast are read more slowly (the client's own socket fills), pongs are not heaped up for a client
+uvicorn hands over whole messages and stops reading while one of them waits; then it sees no ping either, and a client
+that gets no pong closes. So half a minute of speech may wait here. What uvicorn leaves open is bounded: bytes and
+frames that come too fast are read more slowly (the client's own socket fills), pongs are not heaped up for a client
 that takes none, and a client whose host went away without a word is noticed. All of it is work of the event loop.
 """
 
 import asyncio
+import sys
 from asyncio import TimerHandle
 from asyncio.transports import BaseTransport
 
@@ -28,6 +30,9 @@ BURST_S = 2.0
 
 MAX_FRAGMENTS = 1000
 """Of one message. Its bytes are bounded by uvicorn; empty fragments have none."""
+
+READ_AHEAD_BYTES = 1024 * 1024
+"""What may wait for the application before no more is read: 32 s of 16-bit speech at 16 kHz, minutes of Opus."""
 
 REQUEST_TIMEOUT_S = 20.0
 """In this time a connection must have made its request, all headers of it; and ended one that was answered before."""
@@ -54,14 +59,36 @@ class Allowance:
         return max(0.0, self._paid_until_s - now_s)
 
 
+class Waiting(asyncio.Queue[ASGIReceiveEvent]):
+    """Messages that wait for the application, and how much memory they take."""
+
+    size = 0
+    """In bytes."""
+
+    def _put(self, item: ASGIReceiveEvent) -> None:
+        super()._put(item)
+        self.size += size_of(item)
+
+    def _get(self) -> ASGIReceiveEvent:
+        item = super()._get()
+        self.size -= size_of(item)
+        return item
+
+
+def size_of(message: ASGIReceiveEvent) -> int:
+    """Bytes of memory that a message takes, an empty one some hundred."""
+    return sys.getsizeof(message) + sum(sys.getsizeof(value) for value in message.values())
+
+
 class Wire(WebSocketsSansIOProtocol):
     """The socket of one client of the `/asr` protocol, from its handshake on.
 
-    Reading has two reasons to rest: a message waits for the application (uvicorn's ``read_paused``), and the allowance
+    Reading has two reasons to rest: too much waits for the application (uvicorn's ``read_paused``), and the allowance
     is used up. What was read meanwhile stays in ``_unread``; no more is read while there is any.
     """
 
     transport: asyncio.Transport
+    waiting: Waiting
     _allowance: Allowance
     _unread = b""
     _frames = 0
@@ -70,6 +97,7 @@ class Wire(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         self._allowance = Allowance()
+        self.queue = self.waiting = Waiting()
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -89,7 +117,7 @@ class Wire(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
 
     def _go_on(self) -> None:
-        """Look at what was read, until a message waits or it is time to rest."""
+        """Look at what was read, until enough waits or it is time to rest."""
         self._resting = None
         while self._unread and not self.read_paused and not self.transport.is_closing():
             piece, self._unread = self._unread[:_SLICE_BYTES], self._unread[_SLICE_BYTES:]
@@ -107,13 +135,21 @@ class Wire(WebSocketsSansIOProtocol):
         self._frames += len(self.conn.events)
         super().handle_events()
 
+    def send_receive_event_to_app(self) -> None:
+        self.read_paused = True  # else uvicorn itself stops reading, for any message
+        super().send_receive_event_to_app()
+        self.read_paused = self._has_enough() and not self.close_sent
+
     async def receive(self) -> ASGIReceiveEvent:
         message = await self.queue.get()
-        if self.read_paused and self.queue.empty():
+        if self.read_paused and not self._has_enough():
             self.read_paused = False
             if self._resting is None:
                 self._resting = self.loop.call_later(0, self._go_on)
         return message
+
+    def _has_enough(self) -> bool:
+        return self.waiting.size >= READ_AHEAD_BYTES
 
     async def run_asgi(self) -> None:
         await super().run_asgi()

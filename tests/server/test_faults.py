@@ -92,6 +92,7 @@ class Speaker:
     ) -> None:
         self.messages: list[Message] = []
         self.error: Message | None = None
+        self.ended = ""
         self.rounds = 0
         self._server, self._query = server, query
         self._chunks = chunks
@@ -100,19 +101,23 @@ class Speaker:
 
     def run(self) -> "Speaker":
         """To the end of what is said and of all answers."""
-        with opened(self._server, self._query) as socket, contextlib.suppress(ConnectionClosed):
+        with opened(self._server, self._query) as socket:
             sender = threading.Thread(target=self._say, args=(socket,))
             sender.start()
-            while True:
-                message = json.loads(socket.recv(timeout=LIMIT_S))
-                self.messages.append(message)
-                if message.get("type") == "error":
-                    self.error = message
-                if message.get("type") == "ready_to_stop":
-                    break
+            try:
+                self._listen(socket)
+            except ConnectionClosed as error:
+                self.ended = str(error)
         self._gone.set()
         sender.join(LIMIT_S)
         return self
+
+    def _listen(self, socket: ClientConnection) -> None:
+        while not self.is_whole:
+            message = json.loads(socket.recv(timeout=LIMIT_S))
+            self.messages.append(message)
+            if message.get("type") == "error":
+                self.error = message
 
     def _say(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -129,7 +134,7 @@ class Speaker:
 
     @property
     def is_whole(self) -> bool:
-        return self.error is None and self.messages[-1]["type"] == "ready_to_stop"
+        return not self.error and bool(self.messages) and self.messages[-1].get("type") == "ready_to_stop"
 
 
 def check_growth(speaker: Speaker) -> None:
@@ -182,7 +187,7 @@ def test_streams_outlive_the_process_that_makes_their_passes(served: Running, ta
     errors = word_errors(said, alone.text)
     assert alone.is_whole and errors <= 5
     for speaker in speakers:
-        assert speaker.is_whole, speaker.error
+        assert speaker.is_whole, (speaker.error, speaker.ended)
         check_growth(speaker)
         wrong = word_errors(" ".join([said] * speaker.rounds), speaker.text)
         assert wrong <= speaker.rounds * (errors + 2), speaker.text
@@ -207,7 +212,7 @@ def test_a_stream_that_kills_it_each_time_ends_alone(
                 end.result(LIMIT_S)
         assert poison.error and poison.error["code"] == "inference_failed" and poison.error["hint"]
         for speaker in speakers:
-            assert speaker.is_whole, speaker.error
+            assert speaker.is_whole, (speaker.error, speaker.ended)
             check_growth(speaker)
             assert word_errors(said, speaker.text) <= 7, speaker.text
         with urllib.request.urlopen(f"{server.url}metrics", timeout=10) as answer:

@@ -192,9 +192,35 @@ def test_little_waits_while_the_application_takes_nothing() -> None:
             while True:
                 socket.send(frame(Opcode.BINARY, b"x") * 10_000)
         (client,) = app.wires
-        assert client.queue.qsize() < 3000
+        assert client.waiting.size < 2 * wire.READ_AHEAD_BYTES
         assert len(client._unread) <= 512 * 1024
         app.open.set()
+
+
+def test_a_ping_is_answered_while_speech_waits_and_all_of_it_is_heard() -> None:
+    """Half a minute of it, as while inference hangs: clients of the field close after 20 s without a pong."""
+    pieces = [bytes([number]) * 3200 for number in range(250)]
+    with behind() as app, opened(app) as socket:
+        app.open.clear()
+        for piece in pieces:
+            socket.send(piece)
+        assert socket.ping().wait(20)
+        app.open.set()
+        until(lambda: len(app.received()) == len(pieces))
+        assert app.received() == pieces
+        (client,) = app.wires
+        assert client.waiting.size == 0
+
+
+def test_what_waits_is_heard_though_its_client_left() -> None:
+    with behind() as app, opened(app) as socket:
+        app.open.clear()
+        for _ in range(50):
+            socket.send(b"audio")
+        socket.close()
+        app.open.set()
+        until(app.gone.is_set)
+        assert app.received() == [b"audio"] * 50
 
 
 def test_pongs_do_not_pile_up_for_a_client_that_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +313,7 @@ def test_a_client_that_is_not_read_is_not_gone() -> None:
     """Its pong waits behind its audio, which the server itself does not take."""
     with behind(PING_S) as app, bare(app) as socket:
         app.open.clear()
-        socket.sendall(frame(Opcode.BINARY, b"audio") * 3)
+        socket.sendall(frame(Opcode.BINARY, bytes(wire.READ_AHEAD_BYTES // 2)) * 3)
         time.sleep(6 * PING_S)
         assert not app.wires[0].transport.is_closing()
         app.open.set()
